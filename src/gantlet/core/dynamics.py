@@ -1,0 +1,122 @@
+"""Dynamics: how the players' gradients become moves. Each works for every game it does not refuse."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from gantlet.core.engine import Engine, Gradient, Report
+from gantlet.core.errors import InputError
+from gantlet.core.game import Batch, Data, Game, Turn
+from gantlet.core.registry import dynamics
+from gantlet.core.when import Now
+
+if TYPE_CHECKING:
+    from gantlet.core.state import State
+
+Reports = dict[str, Report]  # turn -> what it said
+
+
+class Dynamics(nn.Module, ABC):
+    """One round of play. What a dynamics carries from step to step (slow weights, past gradients) is in its buffers."""
+
+    def check(self, game: Game, turns: list[Turn]) -> None:
+        """InputError where this dynamics cannot play this game, with the reason and the way out."""
+
+    @abstractmethod
+    def forward(self, state: State, engine: Engine, data: Data) -> Reports:
+        """Play one round: draw, take gradients, move."""
+
+
+@dynamics
+class Alternating(Dynamics):
+    """Each due turn in order, `times` in a row, each seeing the moves before it (Goodfellow et al. 2014, algorithm 1)."""
+
+    def forward(self, state: State, engine: Engine, data: Data) -> Reports:
+        due = [turn for turn in state.turns if turn.when(state.now)]
+        plays = [(turn, k) for turn in due for k in range(turn.times)]
+        reports: Reports = {}
+        batch, now = engine.draw(state, data)
+        for i, (turn, k) in enumerate(plays):
+            if k:  # a repeated turn sees new data; the turn after it shares its last
+                batch, now = engine.draw(state, data)
+            again = i + 1 < len(plays) and plays[i + 1][1] == 0
+            gradient = engine.gradient(state, turn, batch, now, again=again)
+            engine.move(state, turn.player, gradient)
+            reports[turn.name] = gradient.report
+        return reports
+
+
+class Field(Dynamics):
+    """A dynamics of the game's vector field: every player moves once, all from the same point."""
+
+    def check(self, game: Game, turns: list[Turn]) -> None:
+        for turn in turns:
+            if turn.times > 1:
+                name = type(self).__name__.lower()
+                raise InputError(
+                    f"dynamics {name!r} moves each player once a step, but turn {turn.name!r} plays {turn.times} times; "
+                    f"use dynamics=alternating, or play it once and raise players.{turn.player}.lr {turn.times}-fold"
+                )
+
+
+@dynamics
+class Simultaneous(Field):
+    """All players move from the same point: w += h v(w) (the textbook's gradient descent-ascent)."""
+
+    def forward(self, state: State, engine: Engine, data: Data) -> Reports:
+        batch, now = engine.draw(state, data)
+        return move_all(state, engine, field(state, engine, batch, now))
+
+
+@dynamics
+class Extragradient(Field):
+    """w' = w + h v(w), then w += h v(w') (Korpelevich 1976); with Adam it is ExtraAdam (Gidel et al. 2019, algorithm 4).
+
+    Both evaluations see the same batch and noise. Moments are updated at both, weights only move from where they were.
+    """
+
+    def forward(self, state: State, engine: Engine, data: Data) -> Reports:
+        batch, now = engine.draw(state, data)
+        weights = [w for player in state.players.values() for w in player.weights]
+        before = [w.detach().clone() for w in weights]
+        with buffers_kept(state.game):
+            move_all(state, engine, field(state, engine, batch, now))
+        ahead = field(state, engine, batch, now)
+        with torch.no_grad():
+            torch._foreach_copy_(weights, before)
+        return move_all(state, engine, ahead)
+
+
+def field(state: State, engine: Engine, batch: Batch, now: Now) -> dict[str, Gradient]:
+    """Every player's gradient at the current point; due turns of one player add up."""
+    due = [turn for turn in state.turns if turn.when(now)]
+    found: dict[str, Gradient] = {}
+    for i, turn in enumerate(due):
+        gradient = engine.gradient(state, turn, batch, now, again=i + 1 < len(due))
+        found[turn.player] = found[turn.player].plus(gradient) if turn.player in found else gradient
+    return found
+
+
+def move_all(state: State, engine: Engine, gradients: dict[str, Gradient]) -> Reports:
+    """Move every player that has a gradient."""
+    for name, gradient in gradients.items():
+        engine.move(state, name, gradient)
+    return {gradient.turn.name: gradient.report for gradient in gradients.values()}
+
+
+@contextmanager
+def buffers_kept(module: nn.Module) -> Iterator[None]:
+    """A hypothetical evaluation leaves no trace: running statistics come back as they were."""
+    before = [(b, b.detach().clone()) for b in module.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in before:
+                buffer.copy_(value)

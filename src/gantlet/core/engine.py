@@ -1,0 +1,326 @@
+"""The engine's three verbs: stage a scene, take a gradient, move a player.
+
+Nothing else in the package enters autocast, differentiates for a step, reduces over ranks or steps an optimiser; every
+dynamics is written in these verbs, so precision, micro-batches, ranks and the finite guard work for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from gantlet.core.errors import InputError
+from gantlet.core.game import Batch, Data, Game, Loss, Turn
+from gantlet.core.machine import Ranks
+from gantlet.core.noise import key_of
+from gantlet.core.when import Now, at
+
+if TYPE_CHECKING:
+    from gantlet.core.optimizers import Player
+    from gantlet.core.state import State
+
+Grads = list[Tensor | None]  # one for each of the player's weights
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass
+class Report:
+    """What one turn said, on the device: nothing here has been read back."""
+
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    stats: dict[str, Tensor] = field(default_factory=dict)
+    views: dict[str, Tensor] = field(default_factory=dict)  # only when a watcher due now needs "views"
+    gradient: Tensor | None = None  # norm over all the player's weights
+    update: Tensor | None = None  # norm of the step taken; only when a watcher due now needs "updates"
+
+
+@dataclass
+class Gradient:
+    """A player's gradient, averaged over micro-batches and ranks, still times the loss scale if there is one."""
+
+    grads: Grads
+    finite: Tensor  # bool, 0-d: were all terms?
+    report: Report
+    turn: Turn
+
+    def plus(self, other: Gradient) -> Gradient:
+        """The gradient of both turns' losses: a player moves once in a field."""
+        report = Report(
+            {**self.report.terms, **other.report.terms},
+            {**self.report.stats, **other.report.stats},
+            {**self.report.views, **other.report.views},
+        )
+        return Gradient(_add(self.grads, other.grads), self.finite & other.finite, report, self.turn)
+
+
+class Engine:
+    """Where and how the arithmetic is done."""
+
+    def __init__(
+        self,
+        *,
+        device: torch.device | str = "cpu",
+        precision: str = "float32",  # float32 | bf16 | fp16
+        batch: int = 64,  # over all ranks
+        micro_batch: int | None = None,
+        channels_last: bool = False,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.precision, self.batch, self.channels_last = precision, batch, channels_last
+        self.ranks = ranks or Ranks()
+        if batch % self.ranks.world:
+            world = self.ranks.world
+            raise InputError(f"batch {batch} does not divide over {world} ranks; use {batch // world * world or world}")
+        self.rows = batch // self.ranks.world
+        self.micro = micro_batch if micro_batch and micro_batch < self.rows else None
+        self.needs: frozenset[str] = frozenset()
+        self.sharing = True  # may turns share a scene? (a test compares)
+        self._kept: tuple[Now, Any] | None = None
+
+    def settle(self, state: State) -> None:
+        """Bring a new state to the device, in the engine's layout and precision; refuse what cannot be."""
+        if self.micro is not None:
+            refuse_coupling(state.game, self.micro)
+        if self.precision == "fp16":
+            for player in state.players.values():
+                player.use_scaler()
+
+    def place(self, game: Game) -> Game:
+        """The game's weights on the device, 4-d ones in the engine's memory layout."""
+        game.to(self.device)
+        if self.channels_last:
+            game.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return game
+
+    # ---- verbs --------------------------------------------------------------------------------------------------
+
+    def draw(self, state: State, data: Data) -> tuple[Batch, Now]:
+        """This rank's slice of the next joint batch; the position in the data moves on."""
+        now = state.now._replace(rank=self.ranks.rank, first=self.ranks.rank * self.rows)
+        batch = data.take(now.images + now.first, self.rows, self.device)
+        if self.channels_last and batch.x.dim() == 4:
+            batch = batch._replace(x=batch.x.contiguous(memory_format=torch.channels_last))
+        state.now = state.now._replace(images=now.images + self.batch, play=now.play + 1)
+        return batch, now
+
+    def stage(self, game: Game, batch: Batch, now: Now, *, grad: bool) -> Any:
+        """What all players see; with a graph only where somebody differentiates through it."""
+        torch.manual_seed(key_of(now.seed, now.step, now.play, now.first, "stage"))
+        with self._region(), torch.set_grad_enabled(grad):
+            return game.stage(batch, now)
+
+    def gradient(
+        self, state: State, turn: Turn, batch: Batch, now: Now, *, create_graph: bool = False, again: bool = False
+    ) -> Gradient:
+        """The gradient of one turn's loss in its player's weights.
+
+        `again`: another turn will ask for the same batch before what staged it moves, so the scene is worth keeping.
+        """
+        player = state.players[turn.player]
+        size = self.micro or self.rows
+        grads: Grads = [None] * len(player.weights)
+        report = Report()
+        for start in range(0, self.rows, size):
+            part, when = batch, now
+            if self.micro is not None:
+                part, when = batch.rows(start, start + size), now._replace(first=now.first + start)
+            scene = self._scene(state, player, part, when, graph=create_graph, again=again)
+            share = part.x.shape[0] / self.rows
+            found = self._differentiate(state, turn, player, scene, when, share, create_graph)
+            grads = _add(grads, found[0]) if start else found[0]
+            report = _merge(report, found[1], share, views="views" in self.needs)
+        return self._reduced(state, turn, grads, report, create_graph)
+
+    def move(self, state: State, name: str, gradient: Gradient) -> None:
+        """One guarded step of a player: a gradient that is not finite moves nothing, without asking the host."""
+        player = state.players[name]
+        pairs = [(w, g) for w, g in zip(player.weights, gradient.grads) if g is not None]
+        if not pairs:
+            raise InputError(
+                f"turn {gradient.turn.name!r}: no weight of player {name!r} has a gradient; "
+                "its loss does not depend on them (detached, or computed without grad)"
+            )
+        if player.scale is not None:
+            inverse = 1 / player.scale
+            pairs = [(w, g * inverse) for w, g in pairs]
+        norm = torch.stack(torch._foreach_norm([g for _, g in pairs])).norm()
+        good = gradient.finite & torch.isfinite(norm)
+        state.look(gradient.turn, ("gradient",), (torch.isfinite(norm) | _may_shrink(player)).view(1))
+        if player.clip_norm is not None:
+            factor = (player.clip_norm / (norm + 1e-12)).clamp(max=1.0)
+            pairs = [(w, g * factor) for w, g in pairs]
+        before = [w.detach().clone() for w, _ in pairs] if "updates" in self.needs else None
+        for weight, grad in pairs:
+            weight.grad = _laid_out_as(weight, grad)
+        _guarded_step(player, good, state.now)
+        for weight, _ in pairs:
+            weight.grad = None
+        if player.clip_weights is not None:
+            with torch.no_grad():
+                torch._foreach_clamp_min_(player.weights, -player.clip_weights)
+                torch._foreach_clamp_max_(player.weights, player.clip_weights)
+        gradient.report.gradient = norm
+        if before is not None:
+            change = torch._foreach_sub(before, [w.detach() for w, _ in pairs])
+            gradient.report.update = torch.stack(torch._foreach_norm(change)).norm()
+        if self._kept is not None and self._makes_scenes(state.game, player):
+            self._kept = None
+
+    # ---- what the verbs are made of -------------------------------------------------------------------------------
+
+    def _region(self) -> AbstractContextManager[Any]:
+        """A fresh autocast region: its cache of cast weights must not outlive a move."""
+        if self.precision not in _DTYPES:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=_DTYPES[self.precision])
+
+    def _scene(self, state: State, player: Player, batch: Batch, now: Now, *, graph: bool, again: bool) -> Any:
+        kept, self._kept = self._kept, None
+        keep = again and self.sharing and self.micro is None
+        if kept is not None and kept[0] == now:
+            scene = kept[1]
+        else:
+            grad = graph or keep or self._makes_scenes(state.game, player)
+            scene = self.stage(state.game, batch, now, grad=grad)
+        if keep:
+            self._kept = (now, scene)
+        return scene
+
+    @staticmethod
+    def _makes_scenes(game: Game, player: Player) -> bool:
+        stagers = {id(p) for module in game.stagers() for p in module.parameters()}
+        return any(id(w) in stagers for w in player.weights)
+
+    def _differentiate(
+        self, state: State, turn: Turn, player: Player, scene: Any, now: Now, share: float, create_graph: bool
+    ) -> tuple[Grads, Loss]:
+        torch.manual_seed(key_of(now.seed, now.step, now.play, now.first, turn.name))
+        held = nullcontext() if create_graph else _only_these_learn(state.game, player.weights)
+        with held, self._region(), torch.enable_grad():
+            loss = turn.loss(scene)
+        if not loss.terms:
+            raise InputError(f"turn {turn.name!r}: its loss has no terms")
+        total = loss.total * share
+        if player.scale is not None:
+            total = total * player.scale
+        if not total.requires_grad:
+            return [None] * len(player.weights), loss
+        # pruned to this player's weights; what another turn shares of the graph is not on these paths
+        grads = torch.autograd.grad(total, player.weights, allow_unused=True, create_graph=create_graph)
+        return list(grads), loss
+
+    def _reduced(self, state: State, turn: Turn, grads: Grads, report: Report, create_graph: bool) -> Gradient:
+        places = [i for i, g in enumerate(grads) if g is not None]
+        if self.ranks.world > 1 and create_graph:
+            raise InputError("second-order dynamics do not run on several ranks: a mean over ranks has no graph")
+        if self.ranks.world > 1:
+            means = self.ranks.mean([g for g in grads if g is not None])
+            for place, mean in zip(places, means):
+                grads[place] = mean
+        labels = tuple(report.terms)
+        finite = torch.isfinite(torch.stack([report.terms[label].float() for label in labels]))
+        if self.ranks.world > 1:  # all ranks skip a step or none does
+            finite = self.ranks.mean([finite.float()])[0] > 1 - 0.5 / self.ranks.world
+        state.look(turn, labels, finite)
+        return Gradient(grads, finite.all(), report, turn)
+
+
+@contextmanager
+def _only_these_learn(game: nn.Module, weights: list[nn.Parameter]) -> Iterator[None]:
+    """Other players' weights ask for no gradient while a first-order loss is computed: nothing is kept for them."""
+    mine = {id(w) for w in weights}
+    others = [p for p in game.parameters() if p.requires_grad and id(p) not in mine]
+    for other in others:
+        other.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for other in others:
+            other.requires_grad_(True)
+
+
+def _may_shrink(player: Player) -> Tensor | bool:
+    """An infinite fp16 gradient only lowers the loss scale, until that is down to one."""
+    return False if player.scale is None else player.scale > 1
+
+
+def _add(a: Grads, b: Grads) -> Grads:
+    return [y if x is None else x if y is None else x + y for x, y in zip(a, b)]
+
+
+def _merge(report: Report, loss: Loss, share: float, *, views: bool) -> Report:
+    """Means over micro-batches, without a graph."""
+
+    def mean(old: dict[str, Tensor], new: dict[str, Tensor]) -> dict[str, Tensor]:
+        parts = (
+            {k: v.detach() * share for k, v in new.items()} if share < 1 else {k: v.detach() for k, v in new.items()}
+        )
+        return {k: old[k] + v if k in old else v for k, v in parts.items()}
+
+    seen = dict(report.views)
+    if views:
+        new = {k: v.detach() for k, v in loss.views.items()}
+        seen = {k: torch.cat([seen[k], v]) if k in seen else v for k, v in new.items()}
+    return Report(mean(report.terms, loss.terms), mean(report.stats, loss.stats), seen)
+
+
+def _laid_out_as(weight: Tensor, grad: Tensor) -> Tensor:
+    """Fused optimisers walk weight and gradient side by side: unequal strides would mix up elements without an error."""
+    grad = grad.detach()
+    return grad if grad.stride() == weight.stride() else torch.empty_like(weight).copy_(grad)
+
+
+@torch.no_grad()
+def _guarded_step(player: Player, good: Tensor, now: Now) -> None:
+    """The optimiser's step where `good`, nothing at all elsewhere; decided on the device."""
+    opt = player.opt
+    for group in opt.param_groups:
+        group["lr"] = at(player.lr, now)
+    bad = (~good).to(torch.float32)
+    if player.scale is not None and player.grown is not None:
+        _rescale(player.scale, player.grown, good)
+    if player.fused:
+        opt.found_inf = bad  # type: ignore[attr-defined]
+        opt.step()
+        return
+    before = [w.detach().clone() for w in player.weights]
+    moments = {w: {k: v.clone() for k, v in opt.state[w].items() if torch.is_tensor(v)} for w in player.weights}
+    opt.step()
+    for weight, old in zip(player.weights, before):
+        weight.copy_(torch.where(good, weight, old))
+        for name, value in opt.state[weight].items():
+            if torch.is_tensor(value):  # torch's optimisers begin from zeros
+                was = moments[weight].get(name, torch.zeros_like(value))
+                value.copy_(torch.where(good.to(value.device), value, was))
+
+
+def _rescale(scale: Tensor, grown: Tensor, good: Tensor) -> None:
+    """Halve after an overflow, double after 2,000 good steps (the rule of torch's GradScaler, without reading back)."""
+    grown.copy_(torch.where(good, grown + 1, 0))
+    full = grown >= 2000
+    scale.copy_(torch.where(good, torch.where(full, scale * 2, scale), (scale / 2).clamp(min=1.0)))
+    grown.copy_(torch.where(full, 0, grown))
+
+
+def couples_batch(module: nn.Module) -> bool:
+    """Does a row's output depend on the other rows? (Batch norm, minibatch statistics, losses that say so.)"""
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return True
+    return bool(getattr(module, "couples_batch", False))
+
+
+def refuse_coupling(game: Game, micro: int) -> None:
+    """Micro-batches change what a statistic over the batch is: InputError that names the module."""
+    for name, module in game.named_modules():
+        if couples_batch(module):
+            raise InputError(
+                f"micro_batch {micro}: {name or type(game).__name__} ({type(module).__name__}) looks at the whole batch, "
+                "so smaller pieces train something else; use micro_batch=null with a smaller batch, or another part"
+            )

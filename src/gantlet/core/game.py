@@ -1,0 +1,116 @@
+"""A game is networks plus turns; a turn is a player and a pure loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from gantlet.core.noise import normal
+from gantlet.core.when import Now, When, always
+
+
+class Spec(NamedTuple):
+    """What the data is; nets and games are built from it."""
+
+    shape: tuple[int, ...]  # of one sample: (C, H, W) for images, (d,) for points
+    dtype: torch.dtype = torch.float32  # as the networks see it
+    classes: int = 0  # 0: no labels
+    given: tuple[tuple[int, ...], ...] = ()  # shapes of what a sample is conditioned on
+    count: int = 0  # type: ignore[assignment]  # samples in the training split; 0: endless
+
+
+class Batch(NamedTuple):
+    """Rows of data, on the device; images are float in -1..1."""
+
+    x: Tensor  # [N, *spec.shape]
+    y: Tensor | None = None  # int64 [N] class labels
+    given: tuple[Tensor, ...] = ()
+    index: Tensor | None = None  # type: ignore[assignment]  # int64 [N] rows of the data set
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """The rows start..stop of every field."""
+
+        def cut(t: Tensor | None) -> Tensor | None:
+            return None if t is None else t[start:stop]
+
+        return Batch(self.x[start:stop], cut(self.y), tuple(g[start:stop] for g in self.given), cut(self.index))
+
+
+class Data(Protocol):
+    """Endless keyed data: the n rows at positions first, first + 1, ... are a function of those numbers alone."""
+
+    @property
+    def spec(self) -> Spec: ...
+
+    def take(self, first: int, n: int, device: torch.device) -> Batch: ...
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The sum of the weighted terms is minimised; stats are only looked at, views only when somebody asks."""
+
+    terms: dict[str, Tensor]
+    stats: dict[str, Tensor] = field(default_factory=dict)
+    views: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Tensor:
+        return torch.stack(list(self.terms.values())).sum()
+
+
+class Scene(Protocol):
+    """What all players see in one evaluation; a game defines its own, and it carries the time."""
+
+    @property
+    def now(self) -> Now: ...
+
+
+class Turn(NamedTuple):
+    """Who plays, what it wants (minimised), when, and how often in a row."""
+
+    name: str
+    player: str
+    loss: Callable[[Any], Loss]
+    when: When = always
+    times: int = 1
+
+
+class Game(nn.Module, ABC):
+    """Networks and the turns played with them. Subclasses are final: vary a game by passing it other parts."""
+
+    first_order = False  # True: the mixed derivatives do not exist (discrete samples)
+    z_dim: int  # width of the latent
+
+    @abstractmethod
+    def owns(self) -> dict[str, list[nn.Module]]:
+        """Player -> the modules whose weights it moves (they may overlap)."""
+
+    @abstractmethod
+    def turns(self) -> list[Turn]:
+        """The turns in order of play; names are unique. Called once."""
+
+    @abstractmethod
+    def stage(self, batch: Batch, now: Now) -> Any:
+        """What all players see of this batch: noise drawn, fakes made."""
+
+    @abstractmethod
+    def generate(self, z: Tensor, *given: Tensor) -> Tensor:
+        """Latents [N, z_dim] -> samples [N, *spec.shape]."""
+
+    @abstractmethod
+    def made_of(self) -> dict[str, nn.Module]:
+        """What generates: this is averaged, saved as the model and exported."""
+
+    def latent(self, n: int, *, seed: int, first: int = 0) -> Tensor:
+        """Latents [n, z_dim]; latent i depends on (seed, first + i) alone, whatever n is."""
+        device = next(self.parameters()).device
+        return normal((self.z_dim,), n, key=(seed, "latent"), first=first, device=device)
+
+    def stagers(self) -> list[nn.Module]:
+        """The modules `stage` runs: a player that moves one of them is differentiated through the scene."""
+        return list(self.made_of().values())

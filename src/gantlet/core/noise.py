@@ -1,0 +1,66 @@
+"""Randomness as a function of its address: no generator, no state, the same on any rank and for any batch size.
+
+An element's address is (key, row, column). Its 64 bits are two rounds of the SplitMix64 finaliser (Steele, Lea and
+Flood 2014, "Fast splittable pseudorandom number generators") over that address; uniforms take the top 53 bits, normals
+are Box-Muller pairs computed in float64 and rounded once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor
+
+Key = tuple[int | str, ...]
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_MASK = (1 << 64) - 1
+
+
+def key_of(*parts: int | str) -> int:
+    """A 63-bit number that depends on every part (seed, step, name, ...)."""
+    text = "\x1f".join(f"{type(p).__name__}:{p}" for p in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def _signed(value: int) -> int:
+    value &= _MASK
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _shift(x: Tensor, k: int) -> Tensor:
+    """Logical right shift of int64."""
+    return (x >> k) & ((1 << (64 - k)) - 1)
+
+
+def _finalise(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shift(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shift(x, 31)
+
+
+def _bits(columns: int, n: int, key: int, first: int, device: torch.device | None) -> Tensor:
+    """int64 [n, columns], 64 well-mixed bits each."""
+    rows = torch.arange(first, first + n, dtype=torch.int64, device=device).unsqueeze(1)
+    cols = torch.arange(columns, dtype=torch.int64, device=device).unsqueeze(0)
+    row_key = _finalise(rows * _signed(_GOLDEN) + _signed(key))
+    return _finalise(row_key + (cols + 1) * _signed(_GOLDEN))
+
+
+def uniform(shape: tuple[int, ...], n: int, *, key: Key, first: int = 0, device: torch.device | None = None) -> Tensor:
+    """float32 [n, *shape] uniform in [0, 1); row i depends on (key, first + i) alone."""
+    bits = _bits(math.prod(shape), n, key_of(*key), first, device)
+    return (_shift(bits, 11).to(torch.float64) * 2.0**-53).to(torch.float32).clamp_(max=1 - 2.0**-24).view(n, *shape)
+
+
+def normal(shape: tuple[int, ...], n: int, *, key: Key, first: int = 0, device: torch.device | None = None) -> Tensor:
+    """float32 [n, *shape] standard normal; row i depends on (key, first + i) alone."""
+    columns = math.prod(shape)
+    half = (columns + 1) // 2
+    u = (_shift(_bits(2 * half, n, key_of(*key), first, device), 11).to(torch.float64) + 0.5) * 2.0**-53
+    radius = torch.sqrt(-2 * torch.log(u[:, :half].contiguous()))
+    angle = 2 * math.pi * u[:, half:].contiguous()
+    pair = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
+    return pair[:, :columns].to(torch.float32).reshape(n, *shape)

@@ -1,0 +1,141 @@
+"""How one player moves its weights: torch's optimisers, with the options a game needs beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gantlet.core.registry import optimizer
+from gantlet.core.when import Now, Schedule
+
+Positive = Annotated[float, Field(gt=0)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Momentum = Annotated[float, Field(gt=-1, lt=1)]
+Weights = Iterable[nn.Parameter]
+
+
+class Player:
+    """Who moves: its weights, their optimiser, and what guards a step."""
+
+    def __init__(
+        self,
+        weights: list[nn.Parameter],
+        opt: torch.optim.Optimizer,
+        *,
+        lr: Schedule,
+        clip_norm: float | None = None,
+        clip_weights: float | None = None,
+    ) -> None:
+        self.weights, self.opt, self.lr = weights, opt, lr
+        self.clip_norm, self.clip_weights = clip_norm, clip_weights
+        self.fused = bool(opt.defaults.get("fused"))
+        self.scale: Tensor | None = None  # fp16 loss scale, a 0-d tensor; None: no scaling
+        self.grown: Tensor | None = None  # good steps since the scale last changed
+
+    def use_scaler(self) -> None:
+        """Scale losses so that fp16 gradients do not vanish (Micikevicius et al. 2018, "Mixed precision training")."""
+        device = self.weights[0].device
+        self.scale = torch.tensor(65536.0, device=device)
+        self.grown = torch.tensor(0, device=device)
+
+    def state_dict(self) -> dict[str, Any]:
+        extra = {} if self.scale is None else {"scale": self.scale, "grown": self.grown}
+        return {"opt": self.opt.state_dict()["state"], **extra}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over moments; each is laid out in memory as its weight is, which fused kernels rely on."""
+        own = self.opt.state_dict()
+        moments = {int(i): {k: _like(v, self.weights[int(i)]) for k, v in s.items()} for i, s in state["opt"].items()}
+        self.opt.load_state_dict({"state": moments, "param_groups": own["param_groups"]})
+        if self.scale is not None and self.grown is not None and "scale" in state:
+            self.scale.copy_(state["scale"])
+            self.grown.copy_(state["grown"])
+
+
+def _like(value: Any, weight: Tensor) -> Any:
+    if isinstance(value, Tensor) and value.shape == weight.shape and value.dim() > 0:
+        return torch.empty_like(weight, dtype=value.dtype).copy_(value)
+    return value
+
+
+def _player(
+    make: Callable[..., torch.optim.Optimizer],
+    weights: list[nn.Parameter],
+    lr: Schedule,
+    clip_norm: float | None,
+    clip_weights: float | None,
+    **options: Any,
+) -> Player:
+    start = float(lr(Now())) if callable(lr) else lr
+    return Player(weights, make(weights, lr=start, **options), lr=lr, clip_norm=clip_norm, clip_weights=clip_weights)
+
+
+def _fuses(weights: list[nn.Parameter]) -> bool:
+    """One fused kernel for all weights: cpu and cuda have it."""
+    return all(w.device.type in ("cpu", "cuda") and w.is_floating_point() for w in weights)
+
+
+@optimizer
+def adam(
+    weights: list[nn.Parameter],
+    *,
+    lr: Schedule = 2e-4,
+    beta1: Beta = 0.0,  # momentum makes the players chase each other
+    beta2: Beta = 0.99,  # a short memory: the landscape moves
+    eps: Positive = 1e-8,
+    weight_decay: float = 0.0,
+    amsgrad: bool = False,
+    clip_norm: Positive | None = None,
+    clip_weights: Positive | None = None,
+) -> Player:
+    """Adam: w -= lr m / (sqrt(v) + eps) (Kingma and Ba 2015)."""
+    return _player(
+        torch.optim.Adam,
+        weights,
+        lr,
+        clip_norm,
+        clip_weights,
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=weight_decay,
+        amsgrad=amsgrad,
+        fused=_fuses(weights),
+    )
+
+
+@optimizer
+def sgd(
+    weights: list[nn.Parameter],
+    *,
+    lr: Schedule = 1e-2,
+    momentum: Momentum = 0.0,
+    weight_decay: float = 0.0,
+    clip_norm: Positive | None = None,
+    clip_weights: Positive | None = None,
+) -> Player:
+    """Gradient descent, w -= lr g, with heavy-ball momentum (Polyak 1964)."""
+    # torch refuses a negative momentum when it is constructed, not when it is used
+    player = _player(
+        torch.optim.SGD, weights, lr, clip_norm, clip_weights, weight_decay=weight_decay, fused=_fuses(weights)
+    )
+    for group in player.opt.param_groups:
+        group["momentum"] = momentum
+    return player
+
+
+@optimizer
+def rmsprop(
+    weights: list[nn.Parameter],
+    *,
+    lr: Schedule = 5e-5,
+    alpha: Beta = 0.99,
+    eps: Positive = 1e-8,
+    clip_norm: Positive | None = None,
+    clip_weights: Positive | None = None,
+) -> Player:
+    """RMSProp: w -= lr g / (sqrt(v) + eps) (Tieleman and Hinton 2012); the optimiser of the first WGAN."""
+    return _player(torch.optim.RMSprop, weights, lr, clip_norm, clip_weights, alpha=alpha, eps=eps)

@@ -1,0 +1,301 @@
+"""Parts and their options: a name finds a function, and the function's keyword-only signature is the only schema.
+
+Positional parameters are supplied by whoever calls the part (logits, evidence, a Spec); keyword-only parameters are the
+options. In a tree a part is `{"use": name, **options}`; a plural slot is an ordered map label -> part, whose label is
+the part's name unless it says `use`. Checking collects every fault and answers with the full tree, defaults filled in.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from types import NoneType
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from gantlet.core.errors import InputError, nearest
+from gantlet.core.when import Schedule
+
+F = TypeVar("F", bound=Callable[..., Any])
+Tree = dict[str, Any]  # JSON-able
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Marks an option that holds another part (`Annotated[Any, Slot("net")]`), or an ordered map of them."""
+
+    kind: str
+    many: bool = False
+    optional: bool = False
+
+
+SCHEDULE = Slot("schedule")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One keyword-only parameter of a part."""
+
+    name: str
+    hint: Any
+    default: Any
+    slot: Slot | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A registered function or class."""
+
+    kind: str
+    name: str
+    fn: Callable[..., Any]
+
+    @property
+    def doc(self) -> str:
+        """First sentence of its docstring: what it is, by which formula, from which paper."""
+        return " ".join((inspect.getdoc(self.fn) or "").split("\n\n")[0].split())
+
+    @property
+    def options(self) -> dict[str, Option]:
+        return _options(self.fn)
+
+    @property
+    def wants(self) -> list[str]:
+        """Names of its positional parameters."""
+        fn = self.fn.__init__ if inspect.isclass(self.fn) else self.fn
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return [n for n, p in inspect.signature(fn).parameters.items() if p.kind in kinds and n != "self"]
+
+
+@cache
+def _options(fn: Callable[..., Any]) -> dict[str, Option]:
+    init = fn.__init__ if inspect.isclass(fn) else fn  # type: ignore[misc]
+    hints = get_type_hints(init, include_extras=True)
+    options = {}
+    for name, parameter in inspect.signature(init).parameters.items():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            hint = hints.get(name, Any)
+            options[name] = Option(name, hint, parameter.default, _slot(hint))
+    return options
+
+
+def _slot(hint: Any) -> Slot | None:
+    if get_origin(hint) is Annotated:
+        return next((m for m in get_args(hint)[1:] if isinstance(m, Slot)), None)
+    return None
+
+
+def scheduled(hint: Any) -> bool:
+    """May this option be a schedule? (Its hint is, or contains, `Schedule`.)"""
+    parts = set(get_args(Schedule))
+    return parts <= set(get_args(hint)) if get_origin(hint) is not Annotated else scheduled(get_args(hint)[0])
+
+
+class Kind:
+    """All parts of one kind; used as the decorator that registers one."""
+
+    def __init__(self, name: str, about: str) -> None:
+        self.name, self.about = name, about
+        self.parts: dict[str, Part] = {}
+
+    def __call__(self, fn: F, name: str | None = None) -> F:
+        name = name or fn.__name__.lower().rstrip("_").replace("_", "-")
+        if name in self.parts and self.parts[name].fn.__module__ != fn.__module__:
+            raise ValueError(f"two {self.name}s are named {name!r}: {self.parts[name].fn.__module__}, {fn.__module__}")
+        self.parts[name] = Part(self.name, name, fn)
+        return fn
+
+    def named(self, name: str) -> Callable[[F], F]:
+        """Register under another name than the function's."""
+        return lambda fn: self(fn, name)
+
+    def find(self, name: str) -> Part:
+        if name not in self.parts:
+            raise InputError(f"no {self.name} named {name!r}; {nearest(name, self.parts)}")
+        return self.parts[name]
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def kind(name: str, about: str) -> Kind:
+    """Declare a kind of parts."""
+    KINDS[name] = Kind(name, about)
+    return KINDS[name]
+
+
+recipe = kind("recipe", "a complete training: data options, game, players, dynamics")
+game = kind("game", "networks and the turns played with them")
+generator = kind("generator", "latents -> samples")
+critic = kind("critic", "samples -> logits")
+adversarial = kind("adversarial", "a pair of losses on logits")
+penalty = kind("penalty", "a term that keeps the critic smooth")
+dynamics = kind("dynamics", "how the players' gradients become moves")
+optimizer = kind("optimizer", "how one player moves its weights")
+schedule = kind("schedule", "a number that changes with the step")
+average = kind("average", "the weights that are sampled from and saved")
+feature = kind("feature", "a network whose features a distance is measured in")
+metric = kind("metric", "(real, fake) -> scores")
+
+
+def use(name: str, **options: Any) -> Tree:
+    """A part by name, with options: what recipes are written in."""
+    return {"use": name, **options}
+
+
+# ---- checking -----------------------------------------------------------------------------------------------------
+
+
+def check(kind: str, data: Any, path: str = "", default: Tree | None = None) -> tuple[Tree, list[str]]:
+    """The full tree of one part and every fault found in it (each names the path, the value, the rule, the way out)."""
+    if isinstance(data, str):
+        data = {"use": data}
+    if not isinstance(data, Mapping):
+        return {}, [f"{path or kind}: {data!r} is not a {kind}; give a name, or a map with `use`"]
+    name = data.get("use", default["use"] if default else None)
+    if not isinstance(name, str):
+        return {}, [f"{path or kind}: say which {kind} to use; {nearest('', KINDS[kind].parts)}"]
+    if name not in KINDS[kind].parts:
+        return {}, [f"{path + ': ' if path else ''}no {kind} named {name!r}; {nearest(name, KINDS[kind].parts)}"]
+    given = {k: v for k, v in data.items() if k != "use"}
+    if default and "use" not in data:
+        given = {**{k: v for k, v in default.items() if k != "use"}, **given}
+    options, faults = check_options(KINDS[kind].parts[name].options, given, path, f"{kind} {name!r}")
+    return {"use": name, **options}, faults
+
+
+def check_options(known: Mapping[str, Option], given: Mapping[str, Any], path: str, of: str) -> tuple[Tree, list[str]]:
+    """Every option of `known`, from `given` or its default, and every fault."""
+    tree: Tree = {}
+    faults = [
+        f"{_join(path, name)}: {of} has no option {name!r}; {nearest(str(name), known)}"
+        for name in given
+        if name not in known
+    ]
+    for name, option in known.items():
+        if name not in given and option.default is REQUIRED:
+            faults.append(f"{_join(path, name)}: {of} needs this option")
+            continue
+        value, found = check_option(option, given.get(name, option.default), _join(path, name))
+        tree[name] = value
+        faults += found
+    return tree, faults
+
+
+def check_option(option: Option, value: Any, path: str) -> tuple[Any, list[str]]:
+    """One option's checked value, and every fault in it."""
+    slot = option.slot
+    if slot is None:
+        if scheduled(option.hint) and _is_part(value):
+            return check("schedule", value, path)
+        return _leaf(option.hint, value, path)
+    if value is None and (slot.optional or slot.many):
+        return ({} if slot.many else None), []
+    if not slot.many:
+        default = option.default if isinstance(option.default, dict) else None
+        return check(slot.kind, value, path, default)
+    return _many(slot, value, path)
+
+
+def _many(slot: Slot, value: Any, path: str) -> tuple[Tree, list[str]]:
+    if not isinstance(value, Mapping):
+        return {}, [f"{path}: {value!r} is not a map of {slot.kind} parts (label: options)"]
+    tree: Tree = {}
+    faults: list[str] = []
+    for label, data in value.items():
+        if data is None:
+            continue
+        tree[str(label)], found = check(slot.kind, data, _join(path, str(label)), {"use": str(label)})
+        faults += found
+    return tree, faults
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, str) and value in KINDS["schedule"].parts)
+
+
+def _join(path: str, name: Any) -> str:
+    return f"{path}.{name}" if path else str(name)
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError:  # the type carries a configuration of its own
+        return TypeAdapter(hint)
+
+
+def _leaf(hint: Any, value: Any, path: str) -> tuple[Any, list[str]]:
+    hint = float if hint == Schedule else _without_schedule(hint)
+    if isinstance(value, bool) and not _mentions(hint, bool):
+        return None, [f"{path}: {value} is a yes or no, a {_say_type(hint)} is wanted"]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None, [f"{path}: {value} is not a finite number"]
+    if isinstance(value, str) and value.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        return None, [f"{path}: {value} is not a finite number"]
+    try:
+        return _plain(_adapter(hint).validate_python(value)), []
+    except ValidationError as error:
+        message = error.errors()[0]["msg"]
+        return None, [f"{path}: {value!r}: {message[0].lower()}{message[1:]}"]
+
+
+def _without_schedule(hint: Any) -> Any:
+    """The plain-number side of a hint that also allows a schedule."""
+    if not scheduled(hint):
+        return hint
+    if get_origin(hint) is Annotated:
+        inner, *marks = get_args(hint)
+        return Annotated[(_without_schedule(inner), *marks)]
+    return float | None if NoneType in get_args(hint) else float
+
+
+def _mentions(hint: Any, wanted: type) -> bool:
+    return hint is wanted or hint is Any or any(_mentions(a, wanted) for a in get_args(hint) if a is not hint)
+
+
+def _say_type(hint: Any) -> str:
+    return {int: "whole number", float: "number", str: "text"}.get(hint, "value of another type")
+
+
+def _plain(value: Any) -> Any:
+    """Tuples to lists: what YAML and JSON give back."""
+    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
+
+
+# ---- binding ------------------------------------------------------------------------------------------------------
+
+
+def bind(kind: str, tree: Tree, *, total: int) -> Any:
+    """A checked tree as a callable that wants only its positional arguments.
+
+    `total` is the length of the training in steps: schedules that say `steps: null` end there.
+    """
+    part = KINDS[kind].find(tree["use"])
+    options = {
+        name: bind_option(part.options[name], value, total=total) for name, value in tree.items() if name != "use"
+    }
+    if part.kind == schedule.name and options.get("steps", 0) is None:
+        options["steps"] = total
+    return partial(part.fn, **options)
+
+
+def bind_option(option: Option, value: Any, *, total: int) -> Any:
+    """An option's value with every part in it bound."""
+    slot = option.slot
+    if slot is None:
+        is_schedule = isinstance(value, dict) and "use" in value and scheduled(option.hint)
+        return bind("schedule", value, total=total) if is_schedule else value
+    if value is None:
+        return None
+    if slot.many:
+        return {label: bind(slot.kind, tree, total=total) for label, tree in value.items()}
+    return bind(slot.kind, value, total=total)

@@ -1,0 +1,168 @@
+"""The one record of everything that changes while training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gantlet.core.dynamics import Dynamics
+from gantlet.core.errors import InputError, NonFiniteError
+from gantlet.core.game import Game, Turn
+from gantlet.core.optimizers import Player
+from gantlet.core.registry import average
+from gantlet.core.when import Now
+
+NEVER = -1
+
+
+@average.named("ema")
+class Average:
+    """Exponential moving average of the weights that generate, half-life in images (Karras et al. 2018, appendix)."""
+
+    def __init__(
+        self,
+        game: Game,
+        *,
+        half_life_images: Annotated[float, Field(ge=0)] = 20_000.0,
+        ramp_up: Annotated[float, Field(gt=0)] | None = 0.1,  # early on: this share of the images seen so far
+    ) -> None:
+        self.half_life_images, self.ramp_up = half_life_images, ramp_up
+        self.live = game.made_of()
+        self.game = with_own_copies(game)
+        self.copies = self.game.made_of()
+        for module in self.copies.values():
+            module.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def update(self, now: Now, images: int) -> None:
+        """Move towards the live weights by what `images` new ones are worth."""
+        half_life = self.half_life_images
+        if self.ramp_up is not None:
+            half_life = min(half_life, now.images * self.ramp_up)
+        keep = 0.5 ** (images / max(half_life, 1e-8))
+        for name, module in self.live.items():
+            mine = self.copies[name]
+            torch._foreach_lerp_(list(mine.parameters()), list(module.parameters()), 1 - keep)
+            for own, other in zip(mine.buffers(), module.buffers()):
+                own.copy_(other)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: module.state_dict() for name, module in self.copies.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, module in self.copies.items():
+            module.load_state_dict(state[name])
+
+
+def with_own_copies(game: Game) -> Game:
+    """The same game with its own copies of what generates; every other module is shared, not copied."""
+    made = {id(m) for module in game.made_of().values() for m in module.modules()}
+    shared = [m for m in game.modules() if id(m) not in made and not any(id(s) in made for s in m.modules())]
+    return copy.deepcopy(game, {id(m): m for m in shared})
+
+
+@dataclass
+class State:
+    """Everything that changes while training; nothing else does."""
+
+    game: Game
+    turns: list[Turn]
+    players: dict[str, Player]
+    dynamics: Dynamics
+    averages: dict[str, Average] = field(default_factory=dict)
+    watchers: dict[str, Any] = field(default_factory=dict)  # those that carry something from step to step
+    now: Now = field(default_factory=Now)
+    # (turn, labels) -> int64 [labels]: the first step at which each was not finite; on the device until it is read
+    alarms: dict[tuple[str, tuple[str, ...]], Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def begin(
+        cls,
+        game: Game,
+        players: Mapping[str, Callable[[list[nn.Parameter]], Player]],
+        dynamics: Dynamics,
+        *,
+        averages: Mapping[str, Callable[[Game], Average]] | None = None,
+        seed: int = 0,
+    ) -> State:
+        """The state before the first step. InputError where players and game do not fit each other."""
+        turns = game.turns()
+        owns = game.owns()
+        faults = [
+            f"players.{p}: the game has no player {p!r}; it has: {', '.join(owns)}" for p in players if p not in owns
+        ]
+        faults += [f"players.{p}: this player of the game needs an optimiser" for p in owns if p not in players]
+        if faults:
+            raise InputError(faults)
+        dynamics.check(game, turns)
+        made = {name: players[name](weights_of(modules)) for name, modules in owns.items()}
+        means = {name: make(game) for name, make in (averages or {}).items()}
+        return cls(game, turns, made, dynamics, means, now=Now(seed=seed))
+
+    def look(self, turn: Turn, labels: tuple[str, ...], finite: Tensor) -> None:
+        """Remember which of a turn's values were not finite (bool [labels]), without asking the host."""
+        key = (turn.name, labels)
+        seen = self.alarms.get(key)
+        if seen is None:
+            seen = torch.full((len(labels),), NEVER, device=finite.device)
+        self.alarms[key] = torch.where((seen == NEVER) & ~finite, self.now.step, seen)
+
+    def check_finite(self) -> None:
+        """NonFiniteError that names the first bad step, player and terms. Waits for the device."""
+        found = [
+            (step, turn, label)
+            for (turn, labels), steps in self.alarms.items()
+            for label, step in zip(labels, steps.tolist())
+            if step != NEVER
+        ]
+        if not found:
+            return
+        first = min(step for step, _, _ in found)
+        turn = next(t for t in self.turns if any(f[:2] == (first, t.name) for f in found))
+        labels = list(dict.fromkeys(label for step, name, label in found if (step, name) == (first, turn.name)))
+        terms = [label for label in labels if label != "gradient"] or labels  # a bad term spoils the gradient too
+        raise NonFiniteError(
+            f"step {first}: player {turn.player!r}: {' and '.join(repr(t) for t in terms)} became NaN or infinite, so "
+            "its weights were not moved. Lower the learning rate, strengthen the penalty, or use precision=float32"
+        )
+
+    def average(self, images: int) -> None:
+        for mean in self.averages.values():
+            mean.update(self.now, images)
+
+    def best_game(self) -> Game:
+        """The game with averaged weights where there are any."""
+        return next((mean.game for mean in self.averages.values()), self.game)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "game": dict(self.game.state_dict()),
+            "players": {name: player.state_dict() for name, player in self.players.items()},
+            "dynamics": dict(self.dynamics.state_dict()),
+            "averages": {name: mean.state_dict() for name, mean in self.averages.items()},
+            "watchers": {name: watcher.state_dict() for name, watcher in self.watchers.items()},
+            "now": {"step": self.now.step, "images": self.now.images, "seed": self.now.seed},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.game.load_state_dict(state["game"])
+        self.dynamics.load_state_dict(state["dynamics"])
+        for name, player in self.players.items():
+            player.load_state_dict(state["players"][name])
+        for name, mean in self.averages.items():
+            mean.load_state_dict(state["averages"][name])
+        for name, watcher in self.watchers.items():
+            watcher.load_state_dict(state["watchers"][name])
+        self.now = Now(**state["now"])
+
+
+def weights_of(modules: list[nn.Module]) -> list[nn.Parameter]:
+    """Each trainable weight once, also where modules share it."""
+    seen: dict[int, nn.Parameter] = {id(p): p for m in modules for p in m.parameters() if p.requires_grad}
+    return list(seen.values())

@@ -1,0 +1,47 @@
+"""The whole trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+
+from gantlet.core.dynamics import Reports
+from gantlet.core.engine import Engine
+from gantlet.core.game import Data
+from gantlet.core.state import State
+from gantlet.core.when import When
+
+# A watcher looks after the step. It may say what it needs: `do.needs = frozenset({"views", "updates"})`.
+Watcher = Callable[[State, Reports], Any]
+Watch = tuple[When, Watcher]
+
+
+class Stop(Exception):
+    """Raised by a watcher to end training after this step, with the reason."""
+
+
+def train(state: State, engine: Engine, data: Data, steps: int, watch: Sequence[Watch] = ()) -> State:
+    """Play until `state.now.step` is `steps`, or until a watcher raises `Stop`."""
+    with torch.random.fork_rng(devices=_gpus(engine)):  # the caller's generators are not ours to move
+        while state.now.step < steps:
+            engine.needs = _needs(state, watch)
+            seen = state.now.images
+            reports = state.dynamics(state, engine, data)
+            state.now = state.now._replace(step=state.now.step + 1, play=0)
+            state.average(state.now.images - seen)
+            for when, do in watch:
+                if when(state.now):
+                    do(state, reports)
+    return state
+
+
+def _needs(state: State, watch: Iterable[Watch]) -> frozenset[str]:
+    """What the watchers due after this step want to look at."""
+    after = state.now._replace(step=state.now.step + 1)
+    return frozenset().union(*(getattr(do, "needs", frozenset()) for when, do in watch if when(after)))
+
+
+def _gpus(engine: Engine) -> list[int]:
+    return [engine.device.index or 0] if engine.device.type == "cuda" else []

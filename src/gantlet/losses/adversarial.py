@@ -1,0 +1,80 @@
+"""Adversarial losses: pairs of functions on logits, both minimised. Real comes first in D's, fake first in G's.
+
+Every mean is over all logits, so a patch map counts each patch; the optimum and the divergence named are the papers'.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from gantlet.core.critics import Adversarial, same_shape
+from gantlet.core.registry import adversarial
+
+
+def _cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
+    """-E log D(x) - E log(1 - D(G(z))), D the sigmoid of the logit."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+@adversarial
+def minimax() -> Adversarial:
+    """min_G max_D E log D(x) + E log(1 - D(G(z))), the saturating original (Goodfellow et al. 2014, eq. 1)."""
+    return Adversarial(d=_cross_entropy, g=lambda fake, real: -F.softplus(fake).mean())
+
+
+@adversarial
+def non_saturating() -> Adversarial:
+    """G maximises E log D(G(z)) instead, which still has a gradient when D wins (Goodfellow et al. 2014, section 3)."""
+    return Adversarial(d=_cross_entropy, g=lambda fake, real: F.softplus(-fake).mean())
+
+
+@adversarial
+def wasserstein() -> Adversarial:
+    """D minimises E D(G(z)) - E D(x); needs a Lipschitz critic (Arjovsky, Chintala and Bottou 2017, eq. 3)."""
+    return Adversarial(d=lambda real, fake: fake.mean() - real.mean(), g=lambda fake, real: -fake.mean())
+
+
+@adversarial
+def least_squares(
+    *,
+    real_target: float = 1.0,
+    fake_target: float = 0.0,
+    wanted: float = 1.0,  # what G wants D to say
+) -> Adversarial:
+    """1/2 E (D(x) - b)^2 + 1/2 E (D(G(z)) - a)^2 and 1/2 E (D(G(z)) - c)^2 (Mao et al. 2017, eq. 9)."""
+    return Adversarial(
+        d=lambda real, fake: 0.5 * (real - real_target).square().mean() + 0.5 * (fake - fake_target).square().mean(),
+        g=lambda fake, real: 0.5 * (fake - wanted).square().mean(),
+    )
+
+
+@adversarial
+def hinge(*, margin: Annotated[float, Field(gt=0)] = 1.0) -> Adversarial:
+    """D: E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))); G: -E D(G(z)) (Lim and Ye 2017; Miyato et al. 2018, eq. 16)."""
+    return Adversarial(
+        d=lambda real, fake: F.relu(margin - real).mean() + F.relu(margin + fake).mean(),
+        g=lambda fake, real: -fake.mean(),
+    )
+
+
+@adversarial
+def relativistic() -> Adversarial:
+    """Relativistic pair: D minimises E softplus(D(G(z)) - D(x)), G the same with the sign turned (Jolicoeur-Martineau
+    2019; with R1 and R2 the loss of Huang et al. 2024, "The GAN is dead; long live the GAN!", eq. 1).
+    """
+
+    def d(real: Tensor, fake: Tensor) -> Tensor:
+        same_shape(real, fake)
+        return F.softplus(fake - real).mean()
+
+    def g(fake: Tensor, real: Tensor | None) -> Tensor:
+        if real is None:
+            raise ValueError("the relativistic pair compares fakes with reals; none were given")
+        same_shape(real, fake)
+        return F.softplus(real - fake).mean()
+
+    return Adversarial(d=d, g=g, paired=True)

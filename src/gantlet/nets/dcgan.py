@@ -1,0 +1,73 @@
+"""DCGAN for any height, width and channel count (Radford, Metz and Chintala 2016)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gantlet.core.game import Spec
+from gantlet.core.registry import critic, generator
+from gantlet.nets.layers import Crop, halvings, image_shape, initialise, spectrally_normalised
+
+Width = Annotated[int, Field(ge=1)]
+
+
+@generator.named("dcgan")
+class DCGANGenerator(nn.Module):
+    """z -> a small map -> strided transposed convolutions, each twice as large and half as wide -> tanh.
+
+    The first map is about 4 x 4: ceil(H / 2^k) x ceil(W / 2^k); what the doublings overshoot is cropped. At 64 x 64
+    with `width=128` it is the paper's figure 1.
+    """
+
+    def __init__(self, spec: Spec, *, z: Width = 100, width: Width = 64, batch_norm: bool = True) -> None:
+        super().__init__()
+        c, h, w = image_shape(spec, "dcgan")
+        k = halvings(h, w)
+        self.z_dim = z
+        widths = [width * 2 ** (k - 1 - i) for i in range(k)]
+        self.start = (widths[0], -(-h // 2**k), -(-w // 2**k))
+        self.project = nn.Linear(z, widths[0] * self.start[1] * self.start[2], bias=not batch_norm)
+        layers: list[nn.Module] = [*_norm(widths[0], batch_norm), nn.ReLU()]
+        for a, b in zip(widths, widths[1:]):
+            layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=not batch_norm), *_norm(b, batch_norm), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(widths[-1], c, 4, 2, 1), Crop(h, w)]
+        self.body = nn.Sequential(*layers)
+        initialise(self, partial(nn.init.normal_, std=0.02))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(self.body(self.project(z).view(-1, *self.start)))
+
+
+@critic.named("dcgan")
+class DCGANCritic(nn.Module):
+    """Strided convolutions, each half as large and twice as wide, leaky rectifiers, one logit [N]."""
+
+    def __init__(
+        self, spec: Spec, *, width: Width = 64, batch_norm: bool = True, spectral: bool = False, slope: float = 0.2
+    ) -> None:
+        super().__init__()
+        c, h, w = image_shape(spec, "dcgan")
+        k = halvings(h, w)
+        layers: list[nn.Module] = []
+        for i in range(k):
+            a, b = (width * 2 ** (i - 1) if i else c), width * 2**i
+            norm = _norm(b, batch_norm and i > 0)  # not after the input layer, as in the paper
+            layers += [nn.Conv2d(a, b, 4, 2, 1, bias=not norm), *norm, nn.LeakyReLU(slope)]
+        layers += [nn.Flatten(), nn.Linear(b * (h >> k) * (w >> k), 1)]
+        self.body = nn.Sequential(*layers)
+        initialise(self, partial(nn.init.normal_, std=0.02))
+        if spectral:
+            spectrally_normalised(self.body)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.body(x).squeeze(1)
+        return logits
+
+
+def _norm(channels: int, wanted: bool) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels)] if wanted else []
