@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gantlet.core.engine import Engine, Gradient, Report
 from gantlet.core.errors import InputError
@@ -83,7 +83,7 @@ class Extragradient(Field):
 
     def forward(self, state: State, engine: Engine, data: Data) -> Reports:
         batch, now = engine.draw(state, data)
-        weights = [w for player in state.players.values() for w in player.weights]
+        weights: list[Tensor] = [w for player in state.players.values() for w in player.weights]
         before = [w.detach().clone() for w in weights]
         with buffers_kept(state.game):
             move_all(state, engine, field(state, engine, batch, now))

@@ -99,6 +99,10 @@ class Engine:
             game.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return game
 
+    def forget(self) -> None:
+        """Drop the scene that is kept for a later turn."""
+        self._kept = None
+
     # ---- verbs --------------------------------------------------------------------------------------------------
 
     def draw(self, state: State, data: Data) -> tuple[Batch, Now]:
@@ -163,9 +167,10 @@ class Engine:
         for weight, _ in pairs:
             weight.grad = None
         if player.clip_weights is not None:
+            bound = torch.where(good, player.clip_weights, torch.inf)
             with torch.no_grad():
-                torch._foreach_clamp_min_(player.weights, -player.clip_weights)
-                torch._foreach_clamp_max_(player.weights, player.clip_weights)
+                for weight in player.weights:
+                    weight.clamp_(-bound, bound)
         gradient.report.gradient = norm
         if before is not None:
             change = torch._foreach_sub(before, [w.detach() for w, _ in pairs])
@@ -213,7 +218,10 @@ class Engine:
         if not total.requires_grad:
             return [None] * len(player.weights), loss
         # pruned to this player's weights; what another turn shares of the graph is not on these paths
-        grads = torch.autograd.grad(total, player.weights, allow_unused=True, create_graph=create_graph)
+        again = self._kept is not None and self._makes_scenes(state.game, player)  # a later turn goes the same way back
+        grads = torch.autograd.grad(
+            total, player.weights, allow_unused=True, create_graph=create_graph, retain_graph=create_graph or again
+        )
         return list(grads), loss
 
     def _reduced(self, state: State, turn: Turn, grads: Grads, report: Report, create_graph: bool) -> Gradient:

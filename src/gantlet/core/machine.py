@@ -102,7 +102,7 @@ class Ranks:
             flat = torch.cat([tensors[i].reshape(-1) for i in places])
             dist.all_reduce(flat)
             flat /= self.world
-            for i, part in zip(places, flat.split([tensors[i].numel() for i in places])):
+            for i, part in zip(places, torch.split(flat, [tensors[i].numel() for i in places])):
                 out[i] = part.view_as(tensors[i])
         return out
 

@@ -57,9 +57,11 @@ class Player:
 
 
 def _like(value: Any, weight: Tensor) -> Any:
-    if isinstance(value, Tensor) and value.shape == weight.shape and value.dim() > 0:
+    if not isinstance(value, Tensor):
+        return value
+    if value.shape == weight.shape and value.dim() > 0:
         return torch.empty_like(weight, dtype=value.dtype).copy_(value)
-    return value
+    return value.clone()  # optimisers count in place: what was saved must not count along
 
 
 def _player(
@@ -124,6 +126,8 @@ def sgd(
     )
     for group in player.opt.param_groups:
         group["momentum"] = momentum
+    for weight in weights if momentum else ():  # a first step that is skipped would leave torch's buffer unwritten
+        player.opt.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
     return player
 
 

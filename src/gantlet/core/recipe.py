@@ -91,7 +91,7 @@ class Recipe:
         return Recipe(self.name, checked, self.why)
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.tree, sort_keys=False, allow_unicode=True)
+        return str(yaml.safe_dump(self.tree, sort_keys=False, allow_unicode=True))
 
     @classmethod
     def from_yaml(cls, text: str, name: str = "run") -> Recipe:

@@ -76,7 +76,7 @@ class Part:
 
 @cache
 def _options(fn: Callable[..., Any]) -> dict[str, Option]:
-    init = fn.__init__ if inspect.isclass(fn) else fn  # type: ignore[misc]
+    init = fn.__init__ if inspect.isclass(fn) else fn
     hints = get_type_hints(init, include_extras=True)
     options = {}
     for name, parameter in inspect.signature(init).parameters.items():
@@ -104,6 +104,13 @@ class Kind:
     def __init__(self, name: str, about: str) -> None:
         self.name, self.about = name, about
         self.parts: dict[str, Part] = {}
+
+    @property
+    def plural(self) -> str:
+        """penalty -> penalties, dynamics -> dynamics, game -> games."""
+        if self.name.endswith("y"):
+            return f"{self.name[:-1]}ies"
+        return self.name if self.name.endswith("s") else f"{self.name}s"
 
     def __call__(self, fn: F, name: str | None = None) -> F:
         name = name or fn.__name__.lower().rstrip("_").replace("_", "-")
@@ -145,7 +152,7 @@ feature = kind("feature", "a network whose features a distance is measured in")
 metric = kind("metric", "(real, fake) -> scores")
 
 
-def use(name: str, **options: Any) -> Tree:
+def use(name: str, /, **options: Any) -> Tree:
     """A part by name, with options: what recipes are written in."""
     return {"use": name, **options}
 
@@ -235,17 +242,26 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 
 def _leaf(hint: Any, value: Any, path: str) -> tuple[Any, list[str]]:
     hint = float if hint == Schedule else _without_schedule(hint)
-    if isinstance(value, bool) and not _mentions(hint, bool):
-        return None, [f"{path}: {value} is a yes or no, a {_say_type(hint)} is wanted"]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None, [f"{path}: {value} is not a finite number"]
-    if isinstance(value, str) and value.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
-        return None, [f"{path}: {value} is not a finite number"]
+    for leaf in _leaves(value):
+        if isinstance(leaf, bool) and not _mentions(hint, bool):
+            return None, [f"{path}: {leaf} is a yes or no, a {_say_type(hint)} is wanted"]
     try:
-        return _plain(_adapter(hint).validate_python(value)), []
+        checked = _plain(_adapter(hint).validate_python(value))
     except ValidationError as error:
         message = error.errors()[0]["msg"]
-        return None, [f"{path}: {value!r}: {message[0].lower()}{message[1:]}"]
+        found = f"{path}: {value!r}: {message[0].lower()}{message[1:]}"
+        return None, [f"{path}: {value} is not a finite number" if _endless(value) else found]
+    if _endless(checked):  # also `1e999`, which only overflows when it is read
+        return None, [f"{path}: {value} is not a finite number"]
+    return checked, []
+
+
+def _leaves(value: Any) -> list[Any]:
+    return [leaf for v in value for leaf in _leaves(v)] if isinstance(value, list | tuple) else [value]
+
+
+def _endless(value: Any) -> bool:
+    return any(isinstance(leaf, float) and not math.isfinite(leaf) for leaf in _leaves(value))
 
 
 def _without_schedule(hint: Any) -> Any:
@@ -286,6 +302,24 @@ def bind(kind: str, tree: Tree, *, total: int) -> Any:
     if part.kind == schedule.name and options.get("steps", 0) is None:
         options["steps"] = total
     return partial(part.fn, **options)
+
+
+def part_of(kind: str, value: Any) -> Any:
+    """What a slot was given, ready to call: a bound part or an object as it is; a name or a tree is checked and bound."""
+    if not isinstance(value, str | Mapping):
+        return value
+    tree, faults = check(kind, value)
+    if faults:
+        raise InputError(faults)
+    return bind(kind, tree, total=1)
+
+
+def parts_of(kind: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The same for an ordered map of parts; a label is the part's name unless it says `use`."""
+    found = {}
+    for label, value in (values or {}).items():
+        found[label] = part_of(kind, {"use": label, **value} if isinstance(value, Mapping) else value)
+    return found
 
 
 def bind_option(option: Option, value: Any, *, total: int) -> Any:

@@ -98,6 +98,9 @@ class State:
             f"players.{p}: the game has no player {p!r}; it has: {', '.join(owns)}" for p in players if p not in owns
         ]
         faults += [f"players.{p}: this player of the game needs an optimiser" for p in owns if p not in players]
+        faults += [f"turn {t.name!r}: the game has no player {t.player!r}" for t in turns if t.player not in owns]
+        twice = sorted({t.name for t in turns if sum(t.name == other.name for other in turns) > 1})
+        faults += [f"turn {name!r}: two turns have this name; reports and noise go by it" for name in twice]
         if faults:
             raise InputError(faults)
         dynamics.check(game, turns)
@@ -160,6 +163,7 @@ class State:
         for name, watcher in self.watchers.items():
             watcher.load_state_dict(state["watchers"][name])
         self.now = Now(**state["now"])
+        self.alarms.clear()  # they were of the play that is left behind
 
 
 def weights_of(modules: list[nn.Module]) -> list[nn.Parameter]:

@@ -1,5 +1,5 @@
 """Games, one idea a file. Importing this registers them."""
 
-from gantlet.games import classic
+from gantlet.games import classic, code
 
-__all__ = ["classic"]
+__all__ = ["classic", "code"]

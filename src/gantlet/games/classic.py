@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gantlet.core.critics import Adversarial, Critics, Evidence
 from gantlet.core.game import Batch, Game, Loss, Spec, Turn
 from gantlet.core.noise import normal
-from gantlet.core.registry import Slot, game
+from gantlet.core.registry import Slot, game, part_of, parts_of
 from gantlet.core.when import Now
 from gantlet.losses.penalties import Penalty, evidence
 
@@ -44,13 +44,14 @@ class Classic(Game):
         g_steps: Times = 1,
     ) -> None:
         super().__init__()
-        self.G = built(G, spec)
-        self.critics = Critics({"D": built(D, spec)})
-        self.z_dim: int = self.G.z_dim
-        self.adversarial: Adversarial = adversarial if isinstance(adversarial, Adversarial) else adversarial()
+        self.G = built("generator", G, spec)
+        self.critics = Critics({"D": built("critic", D, spec)})
+        self.z_dim = int(self.G.z_dim)  # type: ignore[arg-type]
+        pair = part_of("adversarial", adversarial)
+        self.adversarial: Adversarial = pair if isinstance(pair, Adversarial) else pair()
         self.couples_batch = self.adversarial.couples_batch
         self.penalties: dict[str, Penalty] = {
-            label: p if isinstance(p, Penalty) else p() for label, p in (penalties or {}).items()
+            label: p if isinstance(p, Penalty) else p() for label, p in parts_of("penalty", penalties).items()
         }
         self.d_steps, self.g_steps = d_steps, g_steps
 
@@ -66,7 +67,7 @@ class Classic(Game):
     def stage(self, batch: Batch, now: Now) -> Played:
         z = normal((self.z_dim,), batch.x.shape[0], key=(now.seed, now.step, now.play, "z"), first=now.first,
                    device=batch.x.device)  # fmt: skip
-        return Played(now, batch.x, self.generate(z, *batch.given), batch.given)
+        return Played(now, batch.x, self.generate(z.to(batch.x.dtype), *batch.given), batch.given)
 
     def generate(self, z: Tensor, *given: Tensor) -> Tensor:
         fake: Tensor = self.G(z, *given)
@@ -108,6 +109,9 @@ def _penalised(due: Mapping[str, Penalty], seen: Evidence) -> dict[str, Tensor]:
     return {label: p.every * p.term(seen) for label, p in due.items()}
 
 
-def built(part: nn.Module | Callable[[Spec], nn.Module], spec: Spec) -> nn.Module:
-    """A network: as it is, or from what builds one for this data."""
-    return part if isinstance(part, nn.Module) else part(spec)
+def built(kind: str, part: Any, spec: Spec) -> nn.Module:
+    """A network: a module as it is, or built for this data from a part, a name or a tree."""
+    if isinstance(part, nn.Module):
+        return part
+    made: nn.Module = part_of(kind, part)(spec)
+    return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from functools import partial
 from typing import Annotated
 
@@ -31,11 +33,11 @@ class CNNGenerator(nn.Module):
         widths = [min(width * 2 ** (k - i), widest) for i in range(k + 1)]
         self.start = (widths[0], -(-h // 2**k), -(-w // 2**k))
         self.project = nn.Sequential(
-            nn.Linear(z, widths[0] * self.start[1] * self.start[2]), nn.Unflatten(1, self.start), *_norm(widths[0], batch_norm),
+            nn.Linear(z, math.prod(self.start)), nn.Unflatten(1, self.start), *_norm(widths[0], batch_norm),
             nn.LeakyReLU(slope),
         )  # fmt: skip
         layers: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:]):
+        for a, b in itertools.pairwise(widths):
             layers += [Double(), nn.Conv2d(a, b, 3, 1, 1), *_norm(b, batch_norm), nn.LeakyReLU(slope)]
         self.body = nn.Sequential(*layers, nn.Conv2d(widths[-1], c, 3, 1, 1), Crop(h, w))
         initialise(self, partial(nn.init.kaiming_normal_, a=slope, nonlinearity="leaky_relu"))
@@ -56,7 +58,7 @@ class CNNCritic(nn.Module):
         k = halvings(h, w)
         widths = [min(width * 2**i, widest) for i in range(k + 1)]
         layers: list[nn.Module] = [nn.Conv2d(c, widths[0], 3, 1, 1), nn.LeakyReLU(slope)]
-        for a, b in zip(widths, widths[1:]):
+        for a, b in itertools.pairwise(widths):
             layers += [nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(slope)]
         layers += [nn.Flatten(), nn.Linear(widths[-1] * (h >> k) * (w >> k), 1)]
         self.body = nn.Sequential(*layers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Annotated
 
@@ -33,7 +34,7 @@ class DCGANGenerator(nn.Module):
         self.start = (widths[0], -(-h // 2**k), -(-w // 2**k))
         self.project = nn.Linear(z, widths[0] * self.start[1] * self.start[2], bias=not batch_norm)
         layers: list[nn.Module] = [*_norm(widths[0], batch_norm), nn.ReLU()]
-        for a, b in zip(widths, widths[1:]):
+        for a, b in itertools.pairwise(widths):
             layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=not batch_norm), *_norm(b, batch_norm), nn.ReLU()]
         layers += [nn.ConvTranspose2d(widths[-1], c, 4, 2, 1), Crop(h, w)]
         self.body = nn.Sequential(*layers)

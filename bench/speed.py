@@ -1,0 +1,167 @@
+"""`gantlet bench speed`: a training step against a plain DCGAN loop, sampling, and reading a folder of JPEGs."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from common import in_turn, machine, machine_text, ratios, summary
+from gantlet import api
+from gantlet.core.game import Batch, Spec
+from gantlet.core.machine import fast_bf16
+from gantlet.data import Stream, open_source
+from gantlet.runs.build import Decided, build
+from plain_dcgan import Loop
+
+SPEC = Spec((3, 64, 64), count=64)
+Say = Callable[[str], None]
+
+
+class Fixed:
+    """The same 64 images at every position: data costs neither side anything."""
+
+    spec = SPEC
+
+    def __init__(self) -> None:
+        self.x = torch.rand(64, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+    def take(self, first: int, n: int, device: torch.device) -> Batch:
+        return Batch(self.x[:n].to(device))
+
+
+def ours(*, precision: str, channels_last: bool) -> Callable[[], None]:
+    """One step of the dcgan recipe through the engine; 64 filters, batch 64."""
+    recipe = api.recipe("dcgan", batch=64)
+    decided = Decided("cpu", precision, channels_last)
+    state, engine = build(recipe, SPEC, decided, steps=1_000)
+    data = Fixed()
+
+    def step() -> None:
+        seen = state.now.images
+        state.dynamics(state, engine, data)
+        state.now = state.now._replace(step=state.now.step + 1, play=0)
+        state.average(state.now.images - seen)
+
+    return step
+
+
+def plain(*, channels_last: bool) -> Callable[[], None]:
+    loop, x = Loop(channels_last=channels_last), Fixed().x
+    return lambda: loop.step(x)
+
+
+def measure(*, data: str | None = None, quick: bool = False, say: Say = print) -> dict[str, Any]:
+    """All tables, as one JSON-able record."""
+    sides: dict[str, Callable[[], Any]] = {
+        "plain, channels first": plain(channels_last=False),
+        "plain, channels last": plain(channels_last=True),
+        "gantlet float32, channels first": ours(precision="float32", channels_last=False),
+        "gantlet float32, channels last": ours(precision="float32", channels_last=True),
+    }
+    if fast_bf16(torch.device("cpu")):
+        sides["gantlet bf16, channels last"] = ours(precision="bf16", channels_last=True)
+    say(f"training steps, {len(sides)} sides in turn")
+    times = in_turn(sides, repeats=3 if quick else 9, inner=1 if quick else 3, warmup=2)
+    plains = [name for name in sides if name.startswith("plain")]
+    best = min(plains, key=lambda name: summary(times[name])["median"])
+    say("sampling and reading")
+    return {
+        "machine": machine(),
+        "step": {name: summary(t) for name, t in times.items()},
+        "best plain": best,
+        "ratio": {name: ratios(times[best], t) for name, t in times.items() if name not in plains},
+        "sampling": _sampling(quick=quick),
+        "reading": _reading(quick=quick),
+    }
+
+
+def _sampling(*, quick: bool) -> dict[str, float]:
+    """Images a second from the trained generator's shape, 64 at a time."""
+    state, _ = build(api.recipe("dcgan"), SPEC, Decided("cpu", "float32", False), steps=1)
+    game = state.best_game()
+
+    @torch.no_grad()
+    def draw() -> None:
+        game.generate(game.latent(64, seed=0))
+
+    times = in_turn({"draw": draw}, repeats=3 if quick else 9, inner=2)["draw"]
+    return {"images_per_s": 64 / summary(times)["median"]}
+
+
+def _reading(*, quick: bool) -> dict[str, float]:
+    """A folder of JPEGs, 178 x 218: the first start (decoding into the cache), the second, and batches of 64."""
+    count = 500 if quick else 2_000
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "photos"
+        _photos(folder, count)
+        with _cache_in(Path(place) / "cache"):
+            began = time.perf_counter()
+            open_source(folder, size=64)
+            first = time.perf_counter() - began
+            began = time.perf_counter()
+            stream = Stream(open_source(folder, size=64), seed=0)
+            second = time.perf_counter() - began
+            place_on, position = torch.device("cpu"), iter(range(0, 10**9, 64))
+            times = in_turn({"take": lambda: stream.take(next(position), 64, place_on)}, repeats=5, inner=50)["take"]
+    return {"images": count, "first_start_s": first, "decoded_per_s": count / first, "second_start_s": second,
+            "batches_images_per_s": 64 / summary(times)["median"]}  # fmt: skip
+
+
+def _photos(folder: Path, count: int) -> None:
+    """Smooth random pictures: they decode like photos."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        small = rng.integers(0, 255, (14, 11, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((178, 218), Image.Resampling.BICUBIC).save(folder / f"{i:05d}.jpg", quality=90)
+
+
+class _cache_in:
+    """GANTLET_CACHE for a while."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        import os
+
+        self.before = os.environ.get("GANTLET_CACHE")
+        os.environ["GANTLET_CACHE"] = str(self.folder)
+
+    def __exit__(self, *_: object) -> None:
+        import os
+
+        if self.before is None:
+            del os.environ["GANTLET_CACHE"]
+        else:
+            os.environ["GANTLET_CACHE"] = self.before
+
+
+def text(table: dict[str, Any]) -> str:
+    """The record as the page's markdown."""
+    lines = [
+        f"Machine: {machine_text(table['machine'])}.",
+        "",
+        "| DCGAN 64 x 64, 64 filters, batch 64 | ms a step, median (min-max) | against the better plain loop |",
+        "|---|---|---|",
+    ]
+    for name, t in table["step"].items():
+        ratio = table["ratio"].get(name)
+        said = f"{ratio['median']:.2f}x ({ratio['min']:.2f}-{ratio['max']:.2f})" if ratio else ""
+        lines.append(f"| {name} | {1e3 * t['median']:.0f} ({1e3 * t['min']:.0f}-{1e3 * t['max']:.0f}) | {said} |")
+    read = table["reading"]
+    lines += [
+        "",
+        f"Sampling: {table['sampling']['images_per_s']:.0f} images/s. "
+        f"A folder of {read['images']:,} JPEGs (178 x 218 -> 64 x 64): first start {read['first_start_s']:.1f} s "
+        f"({read['decoded_per_s']:.0f} images/s), second start {read['second_start_s']:.2f} s, "
+        f"then {read['batches_images_per_s']:,.0f} images/s.",
+    ]
+    return "\n".join(lines)

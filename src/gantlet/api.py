@@ -1,0 +1,221 @@
+"""What users call from code; the command line calls the same functions."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import gantlet.core.schedules
+import gantlet.games
+import gantlet.losses
+import gantlet.metrics
+import gantlet.nets
+import gantlet.recipes  # noqa: F401 (importing a part registers it)
+from gantlet.core import registry
+from gantlet.core.errors import InputError
+from gantlet.core.game import Game, Spec
+from gantlet.core.machine import pick_device
+from gantlet.core.recipe import Recipe, read_yaml
+from gantlet.core.recipe import recipe as _recipe
+from gantlet.core.registry import use
+from gantlet.core.train import Watch
+from gantlet.data import Dataset, open_source
+from gantlet.recipes.auto import facts_of
+from gantlet.runs import model as models
+from gantlet.runs.folder import RunFolder, recipe_of
+from gantlet.runs.model import Model
+from gantlet.runs.session import Outcome, Quiet, Session, Show
+
+Source = str | Path | Tensor | Dataset
+
+
+def recipe(name: str, *changes: str, **values: Any) -> Recipe:
+    """A registered recipe with changes: `recipe("dcgan", "players.G.lr=1e-4", batch=32)`."""
+    return _recipe(name).override(*changes, **values)
+
+
+def train(
+    what: str | Path | Recipe | Game,
+    *changes: str,
+    data: Source | None = None,
+    out: str | Path | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    resume: bool = False,
+    watch: Sequence[Watch] = (),
+    show: Show | None = None,
+    players: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> Outcome:
+    """Train a recipe (by name, from a run.yaml, or an object) or your own Game; `.path` of the result is the run folder.
+
+    `changes` are dotted paths (`"penalties.r1.gamma=4"`); `values` are top-level options (`batch=32`). `players` gives
+    each player of a Game its optimiser; Adam without it. With `resume` the run in `out` (or the run.yaml named) goes on.
+    Raises InputError for what was asked wrongly, NonFiniteError and StateError for what failed.
+    """
+    show = show or Quiet()
+    given = {**values, **{k: v for k, v in {"steps": steps, "seed": seed}.items() if v is not None}}
+    if players is not None:
+        given["players"] = dict(players)
+    game = what if isinstance(what, Game) else None
+    session = (_resumed if resume else _begun)(what, game, changes, given, data=data, out=out, device=device, show=show)
+    return session.run(minutes=minutes, watch=watch)
+
+
+def _begun(
+    what: Any, game: Game | None, changes: Sequence[str], values: dict[str, Any], *,
+    data: Source | None, out: str | Path | None, device: str | None, show: Show,
+) -> Session:  # fmt: skip
+    place = pick_device(device)
+    if game is not None:
+        base = Recipe(type(game).__name__.lower(), _code_tree(game))
+    else:
+        base = base_recipe(what)
+    wanted = base.override(*changes, **values)
+    dataset = opened(wanted, data, show)
+    if base.name == "auto" and isinstance(what, str):
+        wanted = auto_for(dataset, place).override(*changes, **values)
+    wanted = wanted.override(data=_named(data, wanted))
+    for line in wanted.why:
+        show.say(line)
+    folder = RunFolder.new(out, wanted.name)
+    said = [*changes, *(f"{k}={v}" for k, v in values.items())]
+    return Session.new(wanted, dataset, folder, device=place, show=show, game=game, changes=said)
+
+
+def _resumed(
+    what: Any, game: Game | None, changes: Sequence[str], values: dict[str, Any], *,
+    data: Source | None, out: str | Path | None, device: str | None, show: Show,
+) -> Session:  # fmt: skip
+    place = out if out is not None else what
+    if not isinstance(place, str | Path):
+        raise InputError("resume: name the run's folder with out=")
+    folder = RunFolder.existing(place)
+    was = folder.recipe()
+    wanted = was.override(*changes, **values)
+    for path, (before, after) in changed(was.tree, wanted.tree).items():
+        show.say(f"changed: {path} {before} -> {after}")
+    dataset = opened(wanted, data, show)
+    return Session.resume(wanted, dataset, folder, show=show, device=pick_device(device) if device else None, game=game)
+
+
+def base_recipe(what: Any) -> Recipe:
+    """The recipe that was named, as a file or by name, or given."""
+    if isinstance(what, Recipe):
+        return what
+    path = Path(what)
+    if path.suffix in (".yaml", ".yml") or path.is_dir():
+        folder = RunFolder(path)
+        file = folder.yaml if path.is_dir() else path
+        if not file.is_file():
+            raise InputError(f"{file}: there is no such file; name a recipe (gantlet list) or a run's run.yaml")
+        return recipe_of(dict(read_yaml(file)), file)
+    return _recipe(str(what))
+
+
+def auto_for(dataset: Dataset, device: torch.device, *, duplicates: int = 0) -> Recipe:
+    """What `auto` chooses for this data on this machine; `.why` says it in lines."""
+    return _recipe("auto", facts_of(dataset.spec, device, duplicates=duplicates))
+
+
+def _code_tree(game: Game) -> dict[str, Any]:
+    name = f"{type(game).__module__}.{type(game).__qualname__}"
+    return {"game": use("code", name=name), "players": {player: use("adam") for player in game.owns()}}
+
+
+def _named(data: Source | None, wanted: Recipe) -> str | None:
+    """What run.yaml says of the data: a SOURCE, or nothing for data from code."""
+    if data is None:
+        return wanted["data"]  # type: ignore[no-any-return]
+    return str(data) if isinstance(data, str | Path) else None
+
+
+def opened(wanted: Recipe, data: Source | None, show: Show) -> Dataset:
+    """The recipe's data set, or another one, prepared as the recipe says."""
+    source = wanted["data"] if data is None else data
+    if source is None:
+        raise InputError("this run's data came from code; give it again with data=...")
+    size = wanted["size"]
+    return open_source(
+        source,
+        size=tuple(size) if isinstance(size, list) else size,
+        channels=wanted["channels"],
+        labels=wanted["labels"],
+        bad_files=wanted["bad_files"],
+        fit=wanted["fit"],
+        say=show.say,
+    )
+
+
+def changed(before: Any, after: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted paths at which two trees differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        found: dict[str, tuple[Any, Any]] = {}
+        for key in {**before, **after}:
+            found |= changed(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
+        return found
+    return {} if before == after else {path: (before, after)}
+
+
+def load(path: str | Path, *, device: str | None = None, game: Game | None = None) -> Model:
+    """A run, a saved model, or a Hub id (`owner/name`): something to sample from."""
+    folder = Path(path)
+    if (folder / "run.yaml").is_file() and not (folder / "model").is_dir():
+        raise InputError(f"{folder}: this run has no model yet; it is written when training ends or is interrupted")
+    if (folder / "model").is_dir():
+        folder = folder / "model"
+    if not folder.exists():
+        folder = _from_hub(str(path))
+    return models.load(folder, device=device, game=game)
+
+
+def _from_hub(name: str) -> Path:
+    if name.count("/") != 1 or name.startswith((".", "/")):
+        raise InputError(f"{name}: there is no such folder; name a run, a saved model, or a Hub id (owner/name)")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "README.md"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{name}: no such folder, and the Hub did not give it: {reason}; pass a local folder"
+        ) from error
+
+
+def save_pretrained(path: str | Path, folder: str | Path) -> Path:
+    """The model of a run as a folder of its own: model.safetensors, config.json, README.md."""
+    return load(path).save_pretrained(folder)
+
+
+def create(net: str, spec: Spec, *, kind: str = "generator", **options: Any) -> nn.Module:
+    """A registered network for this data: `create("dcgan", Spec((3, 64, 64)), kind="critic", width=32)`."""
+    tree, faults = registry.check(kind, use(net, **options))
+    if faults:
+        raise InputError(faults)
+    made: nn.Module = registry.bind(kind, tree, total=1)(spec)
+    return made
+
+
+def evaluate(real: Any, fake: Any, **options: Any) -> dict[str, Any]:
+    """Scores of fakes against reals; see gantlet.metrics.evaluate."""
+    from gantlet.metrics import evaluate as measure
+
+    return measure(real, fake, **options)
+
+
+def plug_in(modules: Sequence[str]) -> None:
+    """Import modules that register parts (`--with your_module`)."""
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise InputError(f"--with {name}: {error}") from error

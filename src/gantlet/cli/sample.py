@@ -1,0 +1,25 @@
+"""gantlet sample"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sample(
+    run: Annotated[str, typer.Argument(help="A run, a saved model, or a Hub id.")],
+    n: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 64,
+    seed: Annotated[int, typer.Option(help="Sample i follows from (seed, i) alone.")] = 0,
+    out: Annotated[Path, typer.Option(help="One grid as .png, the numbers as .npy, or a folder of images.")] = Path("samples.png"),
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    with_: Annotated[list[str] | None, typer.Option("--with", help="A module of yours that registers parts.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+) -> None:  # fmt: skip
+    """Draw samples from a trained run."""
+    from gantlet import api
+    from gantlet.runs.samples import write
+
+    api.plug_in(with_ or [])
+    typer.echo(write(api.load(run, device=device), n=n, seed=seed, out=out))

@@ -1,0 +1,115 @@
+"""Arrays as stores of rows: in memory, rearranged as they are read, or one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gantlet.core.errors import InputError
+from gantlet.data.dataset import Array, Store
+from gantlet.data.listing import Say
+
+
+@dataclass(frozen=True)
+class Held:
+    """An array in memory."""
+
+    array: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+    def take(self, rows: Array) -> Array:
+        out: Array = self.array[rows]
+        return out
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """A store whose rows are reshaped (and cast) as they are read."""
+
+    store: Store
+    row: tuple[int, ...]
+    dtype: np.dtype[Any]
+    arrange: Callable[[Array], Array]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.store.shape[0], *self.row)
+
+    def take(self, rows: Array) -> Array:
+        return np.ascontiguousarray(self.arrange(self.store.take(rows)), dtype=self.dtype)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Stores one after another."""
+
+    stores: Sequence[Store]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (sum(s.shape[0] for s in self.stores), *self.stores[0].shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.stores[0].dtype
+
+    def take(self, rows: Array) -> Array:
+        out: Array = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        first = 0
+        for store in self.stores:
+            here = (rows >= first) & (rows < first + store.shape[0])
+            if here.any():
+                out[here] = store.take(rows[here] - first)
+            first += store.shape[0]
+        return out
+
+
+@dataclass(frozen=True)
+class Part:
+    """One array of a source: a split ("" for none), its rows and their labels."""
+
+    split: str
+    store: Store
+    labels: Array | None = None
+
+
+def arranged(where: str, store: Store, say: Say) -> Store:
+    """Rows as [C, H, W] of uint8, uint16 or float32 in -1..1, or as float32 points [d]; InputError otherwise."""
+    if len(store.shape) == 2:
+        return Arranged(store, store.shape[1:], np.dtype(np.float32), lambda x: x)
+    if len(store.shape) not in (3, 4):
+        raise InputError(f"{where}: shape {store.shape}; needs [N, H, W], [N, C, H, W], [N, H, W, C] or points [N, d]")
+    dtype = _stored_as(where, store)
+    if len(store.shape) == 3:
+        return Arranged(store, (1, *store.shape[1:]), dtype, lambda x: x[:, None])
+    first, last = store.shape[1] in (1, 2, 3, 4), store.shape[3] in (1, 2, 3, 4)
+    if not first and not last:
+        raise InputError(f"{where}: shape {store.shape} has neither 1 to 4 channels second nor last")
+    if first and last:
+        say(f"{where}: shape {store.shape} can be read two ways: taken as [N, C, H, W]")
+    if first:
+        return Arranged(store, store.shape[1:], dtype, lambda x: x)
+    _, height, width, channels = store.shape
+    return Arranged(store, (channels, height, width), dtype, lambda x: x.transpose(0, 3, 1, 2))
+
+
+def _stored_as(where: str, store: Store) -> np.dtype[Any]:
+    native = store.dtype.newbyteorder("=")
+    if native in (np.uint8, np.uint16):
+        return native
+    if native.kind != "f":
+        raise InputError(f"{where}: images of {native}; give uint8, uint16, or floats in -1..1")
+    some = store.take(np.arange(min(256, store.shape[0])))
+    if not np.isfinite(some).all() or abs(some).max(initial=0) > 1.001:
+        raise InputError(f"{where}: float images must be finite and in -1..1, found {some.min():g} to {some.max():g}")
+    return np.dtype(np.float32)

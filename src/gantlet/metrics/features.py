@@ -1,0 +1,144 @@
+"""What a distance is measured in: a named network with weights of a known hash, seeing images in one stated way."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gantlet.core import registry
+from gantlet.core.errors import InputError
+from gantlet.core.game import Spec
+from gantlet.data.cache import cache_folder
+from gantlet.metrics.sources import Source, batches_of
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def hash_of(net: nn.Module) -> str:
+    """sha256 of the state dict (names, types, shapes and values, in the order of the names), in hex."""
+    digest = hashlib.sha256()
+    for name, t in sorted(net.state_dict().items()):
+        digest.update(f"{name} {t.dtype} {list(t.shape)}\n".encode())
+        digest.update(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def find_weights(file: str) -> Path:
+    """The file in $GANTLET_WEIGHTS, else in `weights` in the cache; InputError that names it where it is in neither."""
+    given, cached = os.environ.get("GANTLET_WEIGHTS"), cache_folder() / "weights"
+    folders = [Path(given), cached] if given else [cached]
+    for folder in folders:
+        if (folder / file).is_file():
+            return folder / file
+    looked = " and ".join(str(f) for f in folders)
+    raise InputError(f"weights {file} are not in {looked}; put the file there, or set GANTLET_WEIGHTS to its folder")
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """A network seen as features: x [N, C, H, W] in -1..1 (or points [N, d]) -> float32 [N, dimension].
+
+    A distance bears its name: FD-LeNet, FD-MobileNetV2; FID is the Inception's alone. Images are clamped to -1..1 (what
+    saving them does), brought to `channels` and `size`, and handed to `net` in `low`..`high`. `net` is put in
+    evaluation mode.
+    """
+
+    name: str
+    net: nn.Module  # [N, channels, *size] in low..high -> [N, dimension]
+    dimension: int
+    size: tuple[int, int] | None = None  # None: as they are
+    channels: int | None = None  # None: as they are
+    low: float = -1.0
+    high: float = 1.0
+    resize: Literal["bicubic", "bilinear"] = "bicubic"  # with antialias (Parmar et al. 2022, "On aliased resizing")
+    hash: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.net.eval()
+        object.__setattr__(self, "hash", hash_of(self.net))
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where the network is; None when it has no weights and works anywhere."""
+        return next((p.device for p in self.net.parameters()), None)
+
+    def to(self, device: torch.device | str) -> Features:
+        """This, its network moved to the device."""
+        self.net.to(device)
+        return self
+
+    def adapt(self, x: Tensor) -> Tensor:
+        """What the network is shown of samples in -1..1; points pass as they are."""
+        if x.ndim != 4:
+            if self.size or self.channels:
+                raise InputError(f"{self.name} features are of images [N, C, H, W], not {list(x.shape)}; use raw")
+            return x
+        x = resized(recoloured(x.clamp(-1, 1), self.channels), self.size, self.resize)
+        return (x + 1) * ((self.high - self.low) / 2) + self.low if (self.low, self.high) != (-1, 1) else x
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        out: Tensor = self.net(self.adapt(x.to(self.device)))
+        if out.shape != (len(x), self.dimension):
+            raise InputError(
+                f"{self.name} features are [{len(x)}, {self.dimension}], of samples {list(x.shape)} they came out as "
+                f"{list(out.shape)}; both sets must have the shape the features were built for"
+            )
+        return out.to(torch.float32)
+
+
+def recoloured(x: Tensor, channels: int | None) -> Tensor:
+    """Grey -> colour by repeating, colour -> grey by the BT.601 weights; InputError for any other change."""
+    have = x.shape[1]
+    if channels in (None, have):
+        return x
+    if (have, channels) == (1, 3):
+        return x.expand(-1, 3, -1, -1)
+    if (have, channels) == (3, 1):
+        return (x * x.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    raise InputError(f"there is no rule to show {have} channels to a network for {channels}; use raw features")
+
+
+def resized(x: Tensor, size: tuple[int, int] | None, rule: Literal["bicubic", "bilinear"]) -> Tensor:
+    """Images at `size`, antialiased, corners not aligned, the aspect not kept, clamped to -1..1."""
+    if size is None or x.shape[-2:] == size:
+        return x
+    return F.interpolate(x, size, mode=rule, antialias=True, align_corners=False).clamp_(-1, 1)
+
+
+def features_of(source: Source, features: Features, *, batch: int = 256) -> Iterator[Tensor]:
+    """The features of every sample in order, float32 [n, dimension], at most `batch` rows at a time."""
+    for rows in batches_of(source, batch=batch, device=features.device):
+        yield features(rows.x)
+
+
+def build(features: Any, spec: Callable[[], Spec]) -> Features:
+    """Features given as they are, as a name, as a tree (`{use: lenet, path: judge/}`), or as a bound part."""
+    if isinstance(features, Features):
+        return features
+    if isinstance(features, str | Mapping):
+        tree, faults = registry.check("feature", features)
+        if faults:
+            raise InputError(faults)
+        features = registry.bind("feature", tree, total=0)
+    if not callable(features):
+        raise InputError(f"{features!r} are no features; give a name, a tree with `use`, or Features")
+    built = features(spec())
+    if not isinstance(built, Features):
+        raise InputError(f"{features!r} made {type(built).__name__}, not Features")
+    return built
+
+
+@registry.feature
+def raw(spec: Spec) -> Features:
+    """The numbers themselves, flattened: for points and images of a few pixels."""
+    return Features("raw", nn.Flatten(), math.prod(spec.shape))

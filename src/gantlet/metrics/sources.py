@@ -1,0 +1,129 @@
+"""Where samples come from: a tensor, a data set, or batches one after another; read in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from gantlet.core.errors import InputError
+from gantlet.core.game import Batch, Spec
+from gantlet.data.dataset import to_unit
+
+T = TypeVar("T")
+_FAR = 100.0  # no image in -1..1 reaches this, every image in 0..255 does
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """A data set: rows by number, images as float32 in -1..1."""
+
+    @property
+    def spec(self) -> Spec: ...
+
+    def __len__(self) -> int: ...
+
+    def rows(self, index: Tensor, device: torch.device | None = None) -> Batch: ...
+
+
+Source = Tensor | Rows | Iterable[Tensor | Batch]
+
+
+class Drawn:
+    """Samples made whenever they are read: `draw(first, n)` answers rows first .. first + n - 1."""
+
+    def __init__(self, count: int, draw: Callable[[int, int], Tensor], *, batch: int = 256) -> None:
+        self.count, self.draw, self.batch = count, draw, batch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for first in range(0, self.count, self.batch):
+            yield self.draw(first, min(self.batch, self.count - first))
+
+
+class Kept:
+    """A source together with what was summed up of it (moments, histograms), so that each is computed once."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._sums: dict[Any, Any] = {}
+
+    def __iter__(self) -> Iterator[Batch]:
+        return batches_of(self.source)
+
+    def sum_up(self, key: Any, make: Callable[[Source], T]) -> T:
+        """`make(source)`, remembered under `key`."""
+        if key not in self._sums:
+            self._sums[key] = make(self.source)
+        found: T = self._sums[key]
+        return found
+
+
+def sum_up(source: Source, key: Any, make: Callable[[Source], T]) -> T:
+    """`make(source)`; a `Kept` source remembers it under `key`."""
+    return source.sum_up(key, make) if isinstance(source, Kept) else make(source)
+
+
+def batches_of(source: Source, *, batch: int = 256, device: torch.device | None = None) -> Iterator[Batch]:
+    """The samples of a source in order, at most `batch` rows at a time, float32 [n, ...] on `device`.
+
+    uint8 and uint16 become -1..1. InputError for no samples, rows that differ in shape, other integers, NaN or infinite
+    values, and images that are clearly not in -1..1.
+    """
+    shape = None
+    for piece in _pieces(source, batch, device):
+        x = _checked(piece.x if device is None else piece.x.to(device))
+        if shape not in (None, x.shape[1:]):
+            raise InputError(f"samples of shape {list(x.shape[1:])} follow samples of shape {list(shape or ())}")
+        shape = x.shape[1:]
+        yield piece._replace(x=x)
+    if shape is None:
+        raise InputError("there are no samples; at least one is needed")
+
+
+def _pieces(source: Source, batch: int, device: torch.device | None) -> Iterator[Batch]:
+    if isinstance(source, Kept):
+        source = source.source
+    if isinstance(source, Rows):
+        for first in range(0, len(source), batch):
+            yield source.rows(torch.arange(first, min(first + batch, len(source))), device)
+        return
+    for item in [source] if isinstance(source, Tensor | Batch) else source:
+        whole = item if isinstance(item, Batch) else Batch(item)
+        for first in range(0, len(whole.x), batch):
+            yield whole.rows(first, min(first + batch, len(whole.x)))
+
+
+def _checked(x: Tensor) -> Tensor:
+    if x.ndim < 2:
+        raise InputError(f"samples are [N, C, H, W] or [N, d], this is {list(x.shape)}; add the missing dimension")
+    if not x.is_floating_point() and x.dtype not in (torch.uint8, torch.uint16):
+        raise InputError(f"samples are floats in -1..1, uint8 or uint16, not {str(x.dtype).removeprefix('torch.')}")
+    x = to_unit(x)
+    most = float(x.abs().amax())
+    if not most < float("inf"):
+        raise InputError("the samples hold NaN or infinite values; a set that does cannot be measured")
+    if x.ndim == 4 and most > _FAR:
+        raise InputError(f"images are floats in -1..1 and these reach {most:.4g}; divide by 127.5 and subtract 1")
+    return x
+
+
+def spec_of(source: Source) -> Spec:
+    """What one sample looks like. InputError for a stream, which tells only while it is read."""
+    if isinstance(source, Kept):
+        return spec_of(source.source)
+    if isinstance(source, Rows):
+        return source.spec
+    if isinstance(source, Batch):
+        source = source.x
+    if isinstance(source, Tensor):
+        return Spec(tuple(source.shape[1:]), count=len(source))
+    if once(source):
+        raise InputError("the shape of a stream is not known before it is read; pass features that are built")
+    return spec_of(next(iter(batches_of(source))).x)
+
+
+def once(source: Source) -> bool:
+    """Can this source be read only once (a generator)?"""
+    return isinstance(source, Iterator)

@@ -1,0 +1,113 @@
+"""`auto`: look at the data and the machine, choose, and say why."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import torch
+
+from gantlet.core.game import Spec
+from gantlet.core.machine import fast_bf16
+from gantlet.core.recipe import Recipe
+from gantlet.core.registry import recipe
+from gantlet.recipes.classic import mlp, r1gan
+
+
+class Facts(NamedTuple):
+    """What `auto` looks at."""
+
+    spec: Spec
+    duplicates: int = 0  # rows that repeat another, in the training split
+    cores: int = 1
+    gpu_bytes: int = 0  # memory of the GPU, 0 without one
+    bf16: bool = False
+
+
+def facts_of(spec: Spec, device: torch.device, *, duplicates: int = 0) -> Facts:
+    """The facts for this data on this machine."""
+    gpu = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
+    return Facts(spec, duplicates, os.cpu_count() or 1, gpu, fast_bf16(device))
+
+
+@recipe
+def auto(facts: Facts | None = None) -> Recipe:
+    """Looks at the data and the machine, chooses recipe, width, batch, penalty weight and precision, and says why."""
+    if facts is None:
+        return Recipe("auto", r1gan().tree)
+    if len(facts.spec.shape) == 1:
+        return _points(facts)
+    return _images(facts)
+
+
+def _points(facts: Facts) -> Recipe:
+    base = mlp().override(
+        "adversarial=relativistic", "penalties.r1.gamma=0.1", "penalties.r2.gamma=0.1", "G.z=4", "batch=256",
+        "G.hidden=[128, 128, 128]", "D.hidden=[128, 128, 128]", "players.G.beta1=0", "players.D.beta1=0",
+        "players.G.lr=1e-3", "players.D.lr=1e-3", "players.G.beta2=0.99", "players.D.beta2=0.99",
+    )  # fmt: skip
+    why = (f"points of {facts.spec.shape[0]} numbers: perceptrons, relativistic pair + R1 + R2 with gamma 0.1",)
+    return Recipe("auto", base.tree, why)
+
+
+def _images(facts: Facts) -> Recipe:
+    channels, height, width = facts.spec.shape
+    gamma, why_gamma = _gamma(height, width)
+    net, why_net = _width(facts)
+    batch, why_batch = _batch(facts)
+    steps, why_steps = _steps(facts, batch)
+    base = r1gan().override(
+        f"penalties.r1.gamma={gamma}", f"penalties.r2.gamma={gamma}", f"G.width={net}", f"D.width={net}",
+        f"batch={batch}", f"steps={steps}", f"precision={'bf16' if facts.bf16 else 'float32'}",
+    )  # fmt: skip
+    why = (
+        f"{facts.spec.count:,} images {width} x {height}, {channels} channel{'s' * (channels > 1)}: "
+        "r1gan, the relativistic pair with R1 and R2, which converges without tuning",
+        why_gamma,
+        why_net,
+        why_batch,
+        why_steps,
+        f"precision {'bf16: the processor' if facts.bf16 else 'float32: this processor'} "
+        f"{'has' if facts.bf16 else 'has no'} arithmetic for bf16",
+        *([f"{facts.duplicates:,} images repeat another: they count twice"] if facts.duplicates else []),
+    )
+    return Recipe("auto", base.tree, why)
+
+
+# side -> gamma of R1 and of R2, from sweeps in steps of 4 (docs/benchmarks.md, "Penalty weight")
+GAMMAS = {8: 0.25, 28: 1.0, 64: 1.0}
+
+
+def _gamma(height: int, width: int) -> tuple[float, str]:
+    side = (height * width) ** 0.5
+    near = min(GAMMAS, key=lambda s: abs(s - side))
+    if side <= max(GAMMAS) * 1.5:
+        return GAMMAS[near], f"R1 and R2 gamma {GAMMAS[near]:g}: the best measured at {near} x {near}"
+    gamma = GAMMAS[near] * (side / near) ** 2
+    return round(gamma, 2), f"R1 and R2 gamma {gamma:.2g}: the best measured at {near} x {near}, times the area"
+
+
+def _width(facts: Facts) -> tuple[int, str]:
+    if facts.gpu_bytes:
+        return 64, "64 filters: there is a GPU"
+    return 32, f"32 filters: {facts.cores} processor cores and no GPU"
+
+
+def _batch(facts: Facts) -> tuple[int, str]:
+    """Rows a step: as many as a GPU's memory takes easily, 64 on a processor, never more than a quarter of the set."""
+    wanted = 64
+    if facts.gpu_bytes:
+        _, height, width = facts.spec.shape
+        per_row = height * width * 64 * 4 * 24  # activations of both networks, twice differentiated
+        wanted = max(16, min(256, int(2 ** ((facts.gpu_bytes / 4 / per_row).__floor__().bit_length() - 1))))
+    few = max(2, facts.spec.count // 4)
+    if facts.spec.count and few < wanted:
+        return few, f"batch {few}: a quarter of the {facts.spec.count} images"
+    return wanted, f"batch {wanted}"
+
+
+def _steps(facts: Facts, batch: int) -> tuple[int, str]:
+    """Long enough to see the set often, bounded by what a machine does in an hour or so."""
+    images = 12_800_000 if facts.gpu_bytes else 640_000
+    steps = max(1_000, images // batch // 1_000 * 1_000)
+    return steps, f"{steps:,} steps: {steps * batch / max(facts.spec.count, 1):,.0f} passes over the set"

@@ -1,0 +1,69 @@
+"""From a checked recipe and a data set to a state and an engine."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+from gantlet.core import registry
+from gantlet.core.engine import Engine
+from gantlet.core.game import Game, Spec
+from gantlet.core.machine import Ranks, pick_precision
+from gantlet.core.noise import key_of
+from gantlet.core.recipe import Recipe
+from gantlet.core.state import State
+
+
+class Decided(NamedTuple):
+    """What the recipe left to the machine, settled once and kept with the run."""
+
+    device: str
+    precision: str
+    channels_last: bool
+
+
+def decide(recipe: Recipe, device: torch.device) -> Decided:
+    """Precision and memory layout where the recipe says `auto`."""
+    precision = pick_precision(recipe["precision"], device)
+    wanted = recipe["channels_last"]
+    # measured: low precision kernels want channels last; for float32 on a CPU the layouts are equal within noise
+    return Decided(str(device), precision, precision != "float32" if wanted is None else wanted)
+
+
+def build(
+    recipe: Recipe, spec: Spec, decided: Decided, *, steps: int, ranks: Ranks | None = None, game: Game | None = None
+) -> tuple[State, Engine]:
+    """The state before the first step, initialised from the recipe's seed alone, and the engine that plays it."""
+    tree = recipe.tree
+    engine = Engine(
+        device=decided.device,
+        precision=decided.precision,
+        batch=tree["batch"],
+        micro_batch=tree["micro_batch"],
+        channels_last=decided.channels_last,
+        ranks=ranks,
+    )
+    if game is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key_of(tree["seed"], "init"))
+            game = registry.bind("game", tree["game"], total=steps)(spec)
+    assert isinstance(game, Game)
+    mean = tree["average"]
+    state = State.begin(
+        engine.place(game),
+        {name: registry.bind("optimizer", part, total=steps) for name, part in tree["players"].items()},
+        registry.bind("dynamics", tree["dynamics"], total=steps)(),
+        averages={} if mean is None else {mean["use"]: registry.bind("average", mean, total=steps)},
+        seed=tree["seed"],
+    )
+    engine.settle(state)
+    return state, engine
+
+
+def numbers(record: dict[str, Any]) -> dict[str, float]:
+    """Device scalars of a flat record read back in one go."""
+    if not record:
+        return {}
+    values = torch.stack([torch.as_tensor(v).detach().float().reshape(()).cpu() for v in record.values()]).tolist()
+    return dict(zip(record, values))

@@ -1,0 +1,136 @@
+"""The model: what generates, with averaged weights, as safetensors beside a config and a card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from gantlet.core import registry
+from gantlet.core.errors import InputError, StateError
+from gantlet.core.game import Game, Spec
+from gantlet.core.machine import pick_device
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+CHUNK = 64  # images generated at a time: a batch's size must not decide the memory
+
+
+class Model:
+    """A trained generator that can be sampled from. `game` is in evaluation mode."""
+
+    def __init__(self, game: Game, spec: Spec, config: dict[str, Any]) -> None:
+        self.game, self.spec, self.config = game, spec, config
+        for module in game.made_of().values():
+            module.requires_grad_(False).eval()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.game.parameters()).device
+
+    def sample(self, n: int, *, seed: int = 0, first: int = 0) -> Tensor:
+        """float32 [n, *shape] on the host, images in -1..1; sample i depends on (seed, first + i) alone."""
+        return torch.cat(list(self.batches(n, seed=seed, first=first)))
+
+    @torch.no_grad()
+    def batches(self, n: int, *, seed: int = 0, first: int = 0) -> Iterator[Tensor]:
+        """The same samples, a chunk at a time."""
+        if n < 1:
+            raise InputError(f"{n} samples: ask for at least one")
+        for start in range(0, n, CHUNK):
+            rows = min(CHUNK, n - start)
+            z = self.game.latent(rows, seed=seed, first=first + start)
+            yield self.game.generate(z).float().cpu()
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write model.safetensors, config.json and a model card."""
+        return save(self.game, self.config, Path(folder))
+
+
+def config_of(tree: dict[str, Any], spec: Spec, **facts: Any) -> dict[str, Any]:
+    """What rebuilds the model: the game's settings and the data's spec."""
+    return {
+        "gantlet": 1,
+        "game": tree["game"],
+        "spec": {"shape": list(spec.shape), "classes": spec.classes, "given": [list(g) for g in spec.given],
+                 "count": spec.count},
+        **facts,
+    }  # fmt: skip
+
+
+def save(game: Game, config: dict[str, Any], folder: Path) -> Path:
+    """What the game is made of, in one safetensors file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{name}.{key}": value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, module in game.made_of().items()
+        for key, value in module.state_dict().items()
+    }
+    aside = folder / f".{WEIGHTS}.tmp"
+    safetensors.torch.save_file(tensors, aside, metadata={"format": "pt"})
+    aside.replace(folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
+    (folder / CARD).write_text(_card(config, sum(t.numel() for t in tensors.values())), encoding="utf-8")
+    return folder
+
+
+def load(folder: Path, *, device: str | torch.device | None = None, game: Game | None = None) -> Model:
+    """The model in a folder. A game that came from code must be given again."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        tensors = safetensors.torch.load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} holds no model: {Path(str(error.filename)).name} is missing") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise StateError(f"{folder}: the model cannot be read: {error}") from error
+    facts = config["spec"]
+    spec = Spec(tuple(facts["shape"]), classes=facts["classes"], given=tuple(tuple(g) for g in facts["given"]),
+                count=facts["count"])  # fmt: skip
+    if game is None:
+        tree, faults = registry.check("game", config["game"], "game")
+        if faults:
+            raise InputError([f"{folder / CONFIG}: {fault}" for fault in faults])
+        game = registry.bind("game", tree, total=1)(spec)
+    assert game is not None
+    for name, module in game.made_of().items():
+        mine = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
+        _fill(module, mine, f"{folder}: {name}")
+    game.to(device if isinstance(device, torch.device) else pick_device(device or "cpu"))
+    return Model(game, spec, config)
+
+
+def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], where: str) -> None:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        faults: Sequence[str] = [line.strip() for line in str(error).splitlines()[1:4]]
+        raise StateError(f"{where}: the weights do not fit the network: {' '.join(faults)}") from error
+
+
+def _card(config: dict[str, Any], weights: int) -> str:
+    shape = " x ".join(str(s) for s in config["spec"]["shape"])
+    lines = [
+        "---",
+        "library_name: gantlet",
+        "tags: [gan, gantlet]",
+        "---",
+        f"# A {config.get('recipe', 'gantlet')} model",
+        "",
+        f"Generates samples of shape {shape} from {config['spec']['count']:,} examples"
+        + (f" of `{config['data']}`" if config.get("data") else "")
+        + f"; {weights / 1e6:.2f} M weights"
+        + (f", trained for {config['step']:,} steps ({config['images']:,} images)." if "step" in config else "."),
+        "",
+        "```python",
+        "import gantlet",
+        "",
+        "x = gantlet.load('.').sample(16, seed=0)  # float32 [16, ...], images in -1..1",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)

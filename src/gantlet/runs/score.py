@@ -1,0 +1,59 @@
+"""The cheap score drawn on the way: how far the fakes are from held-out reals in thumbnails, and how far reals are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gantlet.core.game import Game
+from gantlet.data import Dataset
+from gantlet.metrics.frechet import frechet
+from gantlet.metrics.moments import Moments
+
+SIDE = 8  # pixels: what a thumbnail keeps
+MOST = 512
+CHUNK = 64
+
+
+class Score(NamedTuple):
+    """A Frechet distance with the name of its space, and its floor: what held-out reals of the same number score."""
+
+    name: str
+    value: float
+    floor: float
+
+
+def thumbnails(x: Tensor) -> Tensor:
+    """Images [N, C, H, W] as 8 x 8 averages, points as they are: [N, d] float64."""
+    small = F.adaptive_avg_pool2d(x, (min(SIDE, x.shape[2]), min(SIDE, x.shape[3]))) if x.dim() == 4 else x
+    return small.flatten(1).double()
+
+
+@torch.no_grad()
+def thumbnail_score(game: Game, dataset: Dataset, *, n: int = MOST) -> Score:
+    """Frechet distance of n fakes to the training split, and that of the held-out split."""
+    device = next(game.parameters()).device
+    chunks = [game.latent(min(CHUNK, n - i), seed=0, first=i) for i in range(0, n, CHUNK)]
+    fakes = _moments(game.generate(z.to(device)).float().cpu() for z in chunks)
+    reals, held = _spread(dataset, 4 * n), _spread(dataset.with_split("test"), n)
+    name = "FD-thumbnail" if len(dataset.spec.shape) == 3 else "FD-points"
+    return Score(name, frechet(reals, fakes), frechet(reals, held))
+
+
+def _spread(dataset: Dataset, most: int) -> Moments:
+    """Of up to `most` rows, evenly spread over the set."""
+    count = len(dataset)
+    index = torch.linspace(0, count - 1, min(most, count)).round().long()
+    return _moments(dataset.rows(rows).x for rows in torch.split(index, CHUNK))
+
+
+def _moments(batches: Iterable[Tensor]) -> Moments:
+    small = [thumbnails(x) for x in batches]
+    moments = Moments(small[0].shape[1], of="thumbnail")
+    for x in small:
+        moments.add(x)
+    return moments

@@ -1,0 +1,315 @@
+"""A training session: a run folder, a state, and the watchers that log, draw, save and stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+
+import gantlet
+from gantlet.core.dynamics import Reports
+from gantlet.core.engine import Engine
+from gantlet.core.errors import GantletError, InputError, NonFiniteError, StateError
+from gantlet.core.game import Data, Game
+from gantlet.core.machine import Ranks, describe_machine
+from gantlet.core.recipe import Recipe
+from gantlet.core.state import State
+from gantlet.core.train import Stop, Watch, train
+from gantlet.core.when import at
+from gantlet.data import Dataset, Prefetch, Stream
+from gantlet.runs import checkpoint, model
+from gantlet.runs.build import Decided, build, decide, numbers
+from gantlet.runs.folder import Log, RunFolder
+from gantlet.runs.memory import out_of_memory, rows_that_fit
+from gantlet.runs.samples import draw
+from gantlet.runs.score import Score, thumbnail_score
+
+
+class Show(Protocol):
+    """Where a session is seen: a terminal, a notebook, nowhere."""
+
+    def say(self, text: str) -> None: ...
+
+    def row(self, row: dict[str, Any], steps: int) -> None: ...
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def say(self, text: str) -> None:
+        pass
+
+    def row(self, row: dict[str, Any], steps: int) -> None:
+        pass
+
+
+@dataclass
+class Outcome:
+    """How a session ended."""
+
+    path: Path
+    step: int
+    reason: str  # "done", or what stopped it
+    grid: Path | None
+    score: Score | None
+    seconds: float
+
+
+@dataclass
+class Session:
+    """One training, ready to play."""
+
+    recipe: Recipe
+    folder: RunFolder
+    dataset: Dataset
+    state: State
+    engine: Engine
+    steps: int
+    show: Show = field(default_factory=Quiet)
+    saved: int | None = None  # step of the last state on disk
+    grid: Path | None = None
+    score: Score | None = None
+    _began: float = 0.0
+    _mark: tuple[float, int, int] = (0.0, 0, 0)  # time, step and images at the last row
+
+    # ---- beginnings -----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def new(
+        cls, recipe: Recipe, dataset: Dataset, folder: RunFolder, *, device: torch.device, show: Show | None = None,
+        game: Game | None = None, changes: Sequence[str] = (),
+    ) -> Session:  # fmt: skip
+        """A run from its first step; run.yaml is written before anything is trained."""
+        decided = decide(recipe, device)
+        ranks = Ranks.join(device)
+        state, engine = build(recipe, dataset.spec, decided, steps=recipe["steps"], ranks=ranks, game=game)
+        facts = {
+            "gantlet": gantlet.__version__,
+            "recipe": recipe.name,
+            "changes": list(changes),
+            "why": list(recipe.why),
+            "settings": recipe.tree,
+            "decided": decided._asdict(),
+            "machine": describe_machine(device),
+            "data": _data_facts(dataset),
+        }
+        if ranks.first:
+            folder.make()
+            folder.write(facts)
+        return cls(recipe, folder, dataset, state, engine, recipe["steps"], show or Quiet())
+
+    @classmethod
+    def resume(
+        cls, recipe: Recipe, dataset: Dataset, folder: RunFolder, *, show: Show | None = None,
+        device: torch.device | None = None, game: Game | None = None,
+    ) -> Session:  # fmt: skip
+        """The run as its last good state left it; says what is not as it was."""
+        show = show or Quiet()
+        facts = folder.read()
+        decided = _decided(facts, recipe, device)
+        _compare(facts, dataset, torch.device(decided.device), show)
+        ranks = Ranks.join(torch.device(decided.device))
+        state, engine = build(recipe, dataset.spec, decided, steps=recipe["steps"], ranks=ranks, game=game)
+        record, path = checkpoint.load(folder.state, show.say)
+        misfits = checkpoint.differences(state.state_dict(), record)
+        if misfits:
+            listed = "\n".join(f"  {line}" for line in misfits[:8])
+            raise StateError(
+                f"{path}: this state is of another game than run.yaml describes ({len(misfits)} differences):\n{listed}\n"
+                "put run.yaml back as it was, or start anew with another --out"
+            )
+        state.load_state_dict(record)
+        if ranks.first:
+            folder.write({**facts, "settings": recipe.tree})
+        return cls(recipe, folder, dataset, state, engine, recipe["steps"], show, saved=state.now.step)
+
+    # ---- playing --------------------------------------------------------------------------------------------------
+
+    def run(self, *, minutes: float | None = None, watch: Sequence[Watch] = ()) -> Outcome:
+        """Play to the last step, or until time is up or a signal comes; whatever happens, what was saved stays good."""
+        self._began = time.monotonic()
+        self._mark = (self._began, self.state.now.step, self.state.now.images)
+        self.log = Log(self.folder) if self.engine.ranks.first else None
+        reason = "done"
+        feed = Prefetch(self._stream())
+        try:
+            with _signals() as asked:
+                every_step: list[Watch] = [*watch, *self._watchers(asked, minutes)]
+                train(self.state, self.engine, feed, self.steps, every_step)
+        except Stop as stop:
+            reason = str(stop)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{error}\n{self._last_good()}") from error
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            raise GantletError(self._too_big(error, feed)) from error
+        finally:
+            feed.close()
+        self._finish()
+        seconds = time.monotonic() - self._began
+        return Outcome(self.folder.path, self.state.now.step, reason, self.grid, self.score, seconds)
+
+    def _stream(self) -> Stream:
+        return Stream(self.dataset, seed=self.recipe["seed"], flip=self.recipe["flip"])
+
+    def _watchers(self, asked: list[str], minutes: float | None) -> list[Watch]:
+        def due(interval: int) -> Callable[[Any], bool]:
+            return lambda now: interval > 0 and now.step % interval == 0
+
+        log, sample, save = (self.recipe[f"{name}_every"] for name in ("log", "sample", "save"))
+        begun = self.state.now.step
+
+        def stop(state: State, reports: Reports) -> None:
+            if asked:
+                raise Stop(asked[0])
+            if minutes is not None and time.monotonic() - self._began > 60 * minutes:
+                raise Stop(f"{minutes:g} minutes are over")
+
+        return [
+            (lambda now: now.step % log == 0 or now.step in (begun + 1, self.steps), self._log),
+            (lambda now: due(sample)(now) and now.step < self.steps, self._draw),
+            (lambda now: due(save)(now) and now.step < self.steps, lambda state, reports: self.save()),
+            (lambda now: True, stop),
+        ]
+
+    def _log(self, state: State, reports: Reports) -> None:
+        state.check_finite()
+        row = self._row(reports)
+        if self.log is not None:
+            self.log.write(row)
+            self.show.row(row, self.steps)
+
+    def _row(self, reports: Reports) -> dict[str, Any]:
+        now, (then, step, images) = self.state.now, self._mark
+        clock = time.monotonic()
+        self._mark = (clock, now.step, now.images)
+        terms = {_label(turn, k): v for turn, r in reports.items() for k, v in r.terms.items()}
+        stats = {f"{turn}.{k}": v for turn, r in reports.items() for k, v in r.stats.items()}
+        norms = {turn: r.gradient for turn, r in reports.items() if r.gradient is not None}
+        row: dict[str, Any] = {
+            "step": now.step,
+            "images": now.images,
+            "seconds": round(clock - self._began, 3),
+            "images_per_s": round((now.images - images) / max(clock - then, 1e-9), 1),
+            "steps_per_s": round((now.step - step) / max(clock - then, 1e-9), 3),
+            "terms": numbers(terms),
+            "stats": numbers(stats),
+            "gradient": numbers(norms),
+            "lr": {name: at(player.lr, now) for name, player in self.state.players.items()},
+        }
+        if self.score is not None:
+            row["score"] = self.score._asdict()
+        return row
+
+    def _draw(self, state: State, reports: Reports) -> None:
+        if not self.engine.ranks.first:
+            return
+        state.check_finite()
+        self.score = thumbnail_score(state.best_game(), self.dataset)
+        self.grid = draw(state.best_game(), self.folder.samples / f"step-{state.now.step:08d}.png",
+                         n=self.recipe["samples"], seed=self.recipe["seed"])  # fmt: skip
+
+    def save(self) -> None:
+        """A state on disk; refused while anything in it is not finite."""
+        self.state.check_finite()
+        if self.saved == self.state.now.step:
+            return
+        self.engine.ranks.mean_buffers(self.state.game)
+        if self.engine.ranks.first:
+            checkpoint.save(self.state.state_dict(), self.folder.state, self.state.now.step)
+        self.saved = self.state.now.step
+
+    def _finish(self) -> None:
+        """The last state, grid and model."""
+        self.save()
+        if self.engine.ranks.first:
+            self._draw(self.state, {})
+            config = model.config_of(
+                self.recipe.tree, self.dataset.spec, recipe=self.recipe.name, data=self.dataset.name,
+                step=self.state.now.step, images=self.state.now.images, averaged=bool(self.state.averages),
+            )  # fmt: skip
+            model.save(self.state.best_game(), config, self.folder.model)
+        self.engine.ranks.wait()
+
+    # ---- ends -----------------------------------------------------------------------------------------------------
+
+    def _last_good(self) -> str:
+        if self.saved is None:
+            return "nothing had been saved yet; start anew with the change"
+        return f"the last good state is step {self.saved}; go on from there with: gantlet train {self.folder.yaml} --resume"
+
+    def _too_big(self, error: Exception, feed: Data) -> str:
+        fits = rows_that_fit(self.state, self.engine, feed)
+        batch, now = self.recipe["batch"], self.state.now.step
+        way = f"batch={fits} fits" if fits else "not even one row fits: use smaller networks or a smaller size"
+        return f"step {now}: out of memory at batch {batch} on {self.engine.device}; {way}. {self._last_good()}"
+
+
+def _label(turn: str, term: str) -> str:
+    """`D.r1`; the adversarial term, which bears its turn's name, by that alone."""
+    return turn if term == turn else f"{turn}.{term}"
+
+
+def _data_facts(dataset: Dataset) -> dict[str, Any]:
+    spec = dataset.spec
+    return {"source": dataset.name, "fingerprint": dataset.fingerprint, "shape": list(spec.shape),
+            "classes": spec.classes, "count": spec.count}  # fmt: skip
+
+
+def _decided(facts: dict[str, Any], recipe: Recipe, device: torch.device | None) -> Decided:
+    """What was decided when the run began, unless another device or precision is asked for now."""
+    was = facts.get("decided") or {}
+    if device is None:
+        device = torch.device(was.get("device", "cpu"))
+    fresh = decide(recipe, device)
+    kept = was.get("device") == fresh.device and recipe["precision"] == "auto"
+    return Decided(fresh.device, str(was["precision"]), bool(was["channels_last"])) if kept else fresh
+
+
+def _compare(facts: dict[str, Any], dataset: Dataset, device: torch.device, show: Show) -> None:
+    """Say what is not as it was when the run began; refuse data that the networks were not built for."""
+    then, now = facts.get("data") or {}, _data_facts(dataset)
+    for key in ("shape", "classes"):
+        if key in then and then[key] != now[key]:
+            raise InputError(
+                f"data: {key} was {then[key]} when the run began, {dataset.name} has {now[key]}; give the same data"
+            )
+    if then.get("fingerprint") != now["fingerprint"]:
+        show.say(f"the data is not what the run began with ({then.get('source')}: {then.get('count')} samples, "
+                 f"now {now['count']}): what follows is not the run that was interrupted")  # fmt: skip
+    was = facts.get("machine") or {}
+    if device.type == "cpu" and isinstance(was.get("threads"), int):
+        torch.set_num_threads(was["threads"])
+    here = describe_machine(device)
+    differs = [f"{k} {was[k]} -> {here[k]}" for k in was if k in here and was[k] != here[k]]
+    if differs:
+        show.say(f"not as when the run began: {', '.join(differs)}; what follows may differ in the last bits")
+
+
+@contextmanager
+def _signals() -> Iterator[list[str]]:
+    """SIGINT and SIGTERM ask to stop after this step; a second SIGINT stops at once."""
+    asked: list[str] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(f"stopped by {signal.Signals(number).name}")
+
+    try:
+        before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: nobody sends it signals
+        before = {}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
