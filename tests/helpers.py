@@ -15,7 +15,7 @@ import gantlet.losses
 import gantlet.nets
 import gantlet.recipes  # noqa: F401 (importing registers)
 from gantlet.core import registry
-from gantlet.core.dynamics import Dynamics, Reports
+from gantlet.core.dynamics import Reports
 from gantlet.core.engine import Engine
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Game, Loss, Spec
@@ -143,7 +143,7 @@ def same(a: Iterable[Tensor], b: Iterable[Tensor]) -> bool:
 
 
 def largest_gap(a: Iterable[Tensor], b: Iterable[Tensor]) -> float:
-    return max(float((x - y).abs().max()) for x, y in zip(a, b, strict=True))
+    return max(number((x - y).abs().max()) for x, y in zip(a, b, strict=True))
 
 
 def tensors(tree: Any) -> dict[str, Tensor]:
@@ -184,7 +184,7 @@ class Saddle(Game):
 
     @property
     def point(self) -> list[float]:
-        return [float(self.x.value), float(self.y.value)]
+        return [self.x.value.detach().item(), self.y.value.detach().item()]
 
 
 class Dirac(Saddle):
@@ -206,3 +206,8 @@ class Number(nn.Module):
     def __init__(self, value: float) -> None:
         super().__init__()
         self.value = nn.Parameter(torch.tensor(value, dtype=torch.float64))
+
+
+def number(t: Tensor) -> float:
+    """A 0-d tensor's value, graph or not."""
+    return float(t.detach())

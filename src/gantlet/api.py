@@ -27,6 +27,7 @@ from gantlet.core.train import Watch
 from gantlet.data import Dataset, open_source
 from gantlet.recipes.auto import facts_of
 from gantlet.runs import model as models
+from gantlet.runs.build import decide, seconds_per_step
 from gantlet.runs.folder import RunFolder, recipe_of
 from gantlet.runs.model import Model
 from gantlet.runs.session import Outcome, Quiet, Session, Show
@@ -83,8 +84,8 @@ def _begun(
     if base.name == "auto" and isinstance(what, str):
         wanted = auto_for(dataset, place).override(*changes, **values)
     wanted = wanted.override(data=_named(data, wanted))
-    for line in wanted.why:
-        show.say(line)
+    if wanted.why:
+        show.say("auto:\n" + "\n".join(f"  {line}" for line in (*wanted.why, estimate(wanted, dataset, place))))
     folder = RunFolder.new(out, wanted.name)
     said = [*changes, *(f"{k}={v}" for k, v in values.items())]
     return Session.new(wanted, dataset, folder, device=place, show=show, game=game, changes=said)
@@ -123,6 +124,16 @@ def base_recipe(what: Any) -> Recipe:
 def auto_for(dataset: Dataset, device: torch.device, *, duplicates: int = 0) -> Recipe:
     """What `auto` chooses for this data on this machine; `.why` says it in lines."""
     return _recipe("auto", facts_of(dataset.spec, device, duplicates=duplicates))
+
+
+def estimate(wanted: Recipe, dataset: Dataset, device: torch.device) -> str:
+    """How long a training will take, from three steps of it."""
+    step = seconds_per_step(wanted, dataset, decide(wanted, device))
+    minutes = step * wanted["steps"] / 60
+    said = f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
+    return (
+        f"about {'a minute' if minutes < 1.5 else said} for {wanted['steps']:,} steps: {1e3 * step:.0f} ms a step here"
+    )
 
 
 def _code_tree(game: Game) -> dict[str, Any]:

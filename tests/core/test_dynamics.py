@@ -66,7 +66,9 @@ def test_a_dynamics_is_its_textbook_map(dynamics: str, kind: type[Saddle]) -> No
     assert point != (0.8, -0.3)
 
 
-@pytest.mark.parametrize(("dynamics", "radius"), [("simultaneous", 1.00125), ("alternating", 1.0), ("extragradient", 0.99875)])
+@pytest.mark.parametrize(
+    ("dynamics", "radius"), [("simultaneous", 1.00125), ("alternating", 1.0), ("extragradient", 0.99875)]
+)
 def test_the_spectral_radius_at_the_equilibrium(dynamics: str, radius: float) -> None:
     """Simultaneous descent leaves the Dirac GAN's equilibrium, alternating circles it, extragradient finds it."""
 
@@ -202,7 +204,9 @@ def test_turns_of_one_player_add_up_in_a_field() -> None:
         game = Split()
         tree, _ = registry.check("optimizer", {"use": "sgd", "lr": 0.1})
         state = State.begin(
-            game, dict.fromkeys("DAB", registry.bind("optimizer", tree, total=9)), registry.dynamics.find("simultaneous").fn()
+            game,
+            dict.fromkeys("DAB", registry.bind("optimizer", tree, total=9)),
+            registry.dynamics.find("simultaneous").fn(),
         )
         if together:
             *others, b, more = state.turns

@@ -88,6 +88,7 @@ def test_sharing_saves_a_forward_of_the_generator() -> None:
 
 # ---- micro-batches ------------------------------------------------------------------------------------------------
 
+
 def without_batch_norm(name: str) -> list[str]:
     game = play(name).recipe["game"]
     return [f"{net}.batch_norm=false" for net in ("G", "D") if game[net].get("batch_norm")]
@@ -119,7 +120,9 @@ def test_micro_batches_in_float32(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in GAMES if has_batch_norm(play(n).state.game)])
 def test_batch_statistics_refuse_micro_batches_by_name(name: str) -> None:
-    with pytest.raises(InputError, match=r"micro_batch 4: (G|critics)\.[\w.]+ \(BatchNorm2d\) looks at the whole batch"):
+    with pytest.raises(
+        InputError, match=r"micro_batch 4: (G|critics)\.[\w.]+ \(BatchNorm2d\) looks at the whole batch"
+    ):
         play(name, "micro_batch=4")
 
 
@@ -139,12 +142,16 @@ def test_a_loss_on_batch_statistics_refuses_micro_batches() -> None:
 @pytest.mark.parametrize("turn", ["D", "G"])
 def test_a_scene_without_a_graph_gives_the_same_gradient(name: str, turn: str) -> None:
     """A graph that this player does not need changes nothing: kept (`again`), whole (`create_graph`) or none."""
-    plain, kept, whole = (take_turn(play(name, data=EXACT), turn, **o) for o in ({}, {"again": True}, {"create_graph": True}))
+    plain, kept, whole = (
+        take_turn(play(name, data=EXACT), turn, **o) for o in ({}, {"again": True}, {"create_graph": True})
+    )
     assert same(plain.grads, kept.grads)
     assert largest_gap(plain.grads, [g.detach() for g in whole.grads]) < 1e-12
     assert not any(g.requires_grad for g in plain.grads)
     assert any(g.requires_grad for g in whole.grads) or turn == "G"
-    assert not any(t.requires_grad for g in (plain, whole) for t in [*g.report.terms.values(), *g.report.stats.values()])
+    assert not any(
+        t.requires_grad for g in (plain, whole) for t in [*g.report.terms.values(), *g.report.stats.values()]
+    )
 
 
 def test_only_who_makes_the_scene_gets_a_graph_of_it() -> None:
@@ -184,7 +191,9 @@ def mixed(made: Play, game: Any) -> tuple[Tensor, Tensor]:
     return by_graph, torch.stack(slopes)
 
 
-@pytest.mark.parametrize("changes", [(), ("penalties.r2.gamma=1",), ("penalties.gp={}",), ("adversarial=relativistic",)])
+@pytest.mark.parametrize(
+    "changes", [(), ("penalties.r2.gamma=1",), ("penalties.gp={}",), ("adversarial=relativistic",)]
+)
 def test_the_mixed_jacobian_is_there(changes: tuple[str, ...]) -> None:
     """Law 1: d v_D / d theta_G by autodiff equals finite differences, and is not zero."""
     made = play("mlp", *changes, "G.hidden=[3]", "G.z=2", "D.hidden=[4]", "batch=5", data=Rows(POINTS, torch.float64))
@@ -278,20 +287,36 @@ def test_float64_stays_float64(name: str) -> None:
 
 # ---- nothing is read back -----------------------------------------------------------------------------------------
 
-READS = ["item", "tolist", "nonzero", "__bool__", "__float__", "__int__", "__index__", "numpy", "__array__", "cpu", "is_nonzero"]
+READS = [
+    "item",
+    "tolist",
+    "nonzero",
+    "__bool__",
+    "__float__",
+    "__int__",
+    "__index__",
+    "numpy",
+    "__array__",
+    "cpu",
+    "is_nonzero",
+]
 
 
 @pytest.mark.parametrize(("name", "dynamics"), PLAYABLE)
 def test_a_step_reads_nothing_back(name: str, dynamics: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No value leaves the device in a step: neither a loss, nor a norm, nor a flag (averages included)."""
-    made = play(name, f"dynamics={dynamics}", *(["micro_batch=4", *without_batch_norm(name)] if name == "r1gan" else []))
+    made = play(
+        name, f"dynamics={dynamics}", *(["micro_batch=4", *without_batch_norm(name)] if name == "r1gan" else [])
+    )
     made.engine.needs = frozenset({"views", "updates"})
     made.step()
     found: list[str] = []
     for read in READS:
         original = getattr(torch.Tensor, read)
         monkeypatch.setattr(
-            torch.Tensor, read, lambda t, *a, read=read, original=original, **k: (found.append(read), original(t, *a, **k))[1]
+            torch.Tensor,
+            read,
+            lambda t, *a, read=read, original=original, **k: (found.append(read), original(t, *a, **k))[1],
         )
     float(torch.zeros(()))
     assert found  # the trap works

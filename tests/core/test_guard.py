@@ -16,7 +16,12 @@ from gantlet.core.game import Loss
 from helpers import DYNAMICS, OPTIMIZERS, Play, play, same, spoil, tensors
 
 STEPPERS = [(o, "") for o in OPTIMIZERS]
-STEPPERS += [("sgd", ", momentum: 0.9"), ("sgd", ", momentum: -0.5"), ("adam", ", amsgrad: true"), ("adam", ", weight_decay: 0.1")]
+STEPPERS += [
+    ("sgd", ", momentum: 0.9"),
+    ("sgd", ", momentum: -0.5"),
+    ("adam", ", amsgrad: true"),
+    ("adam", ", weight_decay: 0.1"),
+]
 STEPPERS += [(o, ", clip_norm: 0.5") for o in OPTIMIZERS] + [(o, ", clip_weights: 0.02") for o in OPTIMIZERS]
 
 
@@ -61,7 +66,11 @@ def test_after_a_bad_step_play_goes_on_as_if_it_had_not_been(optimizer: str, opt
     """One skipped first step for both, then two: the weights of two steps without it (noise is the step's)."""
     ailing, sound = stepped_by(optimizer, options), stepped_by(optimizer, options)
     for turn in ("D", "G"):
-        spoil(ailing.state, turn, lambda s, l: Loss({"x": sum(l.terms.values()) * (float("nan") if not s.now.step else 1)}))
+        spoil(
+            ailing.state,
+            turn,
+            lambda s, l: Loss({"x": sum(l.terms.values()) * (float("nan") if not s.now.step else 1)}),
+        )
     ailing.run(3)
     sound.state.now = sound.state.now._replace(step=1, images=sound.engine.batch)
     sound.run(3)
@@ -161,7 +170,8 @@ def test_lazy_terms_are_watched_where_they_are_due() -> None:
 def test_a_clipped_gradient_has_the_wanted_length() -> None:
     """With plain descent the step is lr times the clip, in the gradient's direction; small gradients are left alone."""
     plain, clipped, loose = (
-        play("r1gan", f"players.D={{use: sgd, lr: 1.0{c}}}", data=None) for c in ("", ", clip_norm: 0.01", ", clip_norm: 1e6")
+        play("r1gan", f"players.D={{use: sgd, lr: 1.0{c}}}", data=None)
+        for c in ("", ", clip_norm: 0.01", ", clip_norm: 1e6")
     )
     start = plain.weights("D")
     steps = []

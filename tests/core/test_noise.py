@@ -32,7 +32,19 @@ def test_a_row_depends_on_its_number_alone(draw, shape, first: int, n: int, skip
 
 @pytest.mark.parametrize("draw", KINDS)
 def test_every_part_of_the_key_matters(draw) -> None:
-    keys = [(0,), (1,), (0, 0), (0, "z"), (0, 1, "z"), (1, 0, "z"), ("0",), (0, 0, "z"), (0, 0, "y"), ("0z",), ("0", "z")]
+    keys = [
+        (0,),
+        (1,),
+        (0, 0),
+        (0, "z"),
+        (0, 1, "z"),
+        (1, 0, "z"),
+        ("0",),
+        (0, 0, "z"),
+        (0, 0, "y"),
+        ("0z",),
+        ("0", "z"),
+    ]
     drawn = [draw((4,), 3, key=k) for k in keys]
     for i, a in enumerate(drawn):
         for b in drawn[:i]:

@@ -25,7 +25,14 @@ def test_yaml_gives_the_recipe_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_an_overridden_recipe_survives_yaml(name: str) -> None:
-    changes = ["steps=77", "dynamics=alternating", "data=hf:a/b", "size=[12, 10]", "average=null", "seed=4611686018427387903"]
+    changes = [
+        "steps=77",
+        "dynamics=alternating",
+        "data=hf:a/b",
+        "size=[12, 10]",
+        "average=null",
+        "seed=4611686018427387903",
+    ]
     made = recipe(name).override(*changes)
     assert Recipe.from_yaml(made.to_yaml(), name) == made
     assert (made["steps"], made["size"], made["average"], made["seed"]) == (77, [12, 10], None, 2**62 - 1)

@@ -6,12 +6,11 @@ import inspect
 
 import pytest
 
+import helpers  # noqa: F401 (importing registers)
 from gantlet.core import registry
 from gantlet.core.errors import InputError
 from gantlet.core.recipe import SCHEMA
-from gantlet.core.registry import REQUIRED, KINDS, check, check_option
-
-import helpers  # noqa: F401 (importing registers)
+from gantlet.core.registry import KINDS, REQUIRED, check, check_option
 
 PARTS = [part for kind in KINDS.values() for part in kind.parts.values()]
 OPTIONS = [pytest.param(o, id=f"{p.kind}-{p.name}-{o.name}") for p in PARTS for o in p.options.values()]

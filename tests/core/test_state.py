@@ -67,7 +67,11 @@ def test_ten_steps_are_five_and_five(name: str, precision: str) -> None:
 
 
 def test_resume_with_momentum_schedules_and_a_loss_scale() -> None:
-    options = ["players.D={use: sgd, momentum: 0.9, lr: {use: cosine, start: 1e-2}}", "players.G.amsgrad=true", "steps=10"]
+    options = [
+        "players.D={use: sgd, momentum: 0.9, lr: {use: cosine, start: 1e-2}}",
+        "players.G.amsgrad=true",
+        "steps=10",
+    ]
     resumes(5, "r1gan", *options, "penalties.r1.gamma={use: linear, start: 2}")
     made = play("r1gan")
     for player in made.state.players.values():

@@ -37,7 +37,14 @@ def test_an_interval_under_one_is_refused_by_its_value(interval: int) -> None:
 
 
 def test_cosine_is_half_a_cosine() -> None:
-    for step, want in [(0, 2.0), (10, 2.0), (35, 1.25 + 0.75 * math.cos(math.pi / 4)), (60, 1.25), (110, 0.5), (500, 0.5)]:
+    for step, want in [
+        (0, 2.0),
+        (10, 2.0),
+        (35, 1.25 + 0.75 * math.cos(math.pi / 4)),
+        (60, 1.25),
+        (110, 0.5),
+        (500, 0.5),
+    ]:
         assert cosine(Now(step=step), start=2.0, end=0.5, after=10, steps=110) == pytest.approx(want, abs=1e-12)
 
 

@@ -41,7 +41,7 @@ MODES = {
     "CMYK": (encoded(rgb().convert("CMYK"), "TIFF"), 3),
     "CMYK JPEG": (encoded(rgb().convert("CMYK"), "JPEG"), 3),
     "YCbCr": (encoded(rgb().convert("YCbCr"), "TIFF"), 3),
-    "LAB": (encoded(Image.fromarray(noise((4, 6, 3)), mode=None).convert("RGB"), "TIFF"), 3),
+    "LAB": (encoded(Image.frombytes("LAB", (6, 4), noise((72,)).tobytes()), "TIFF"), 3),
     "I;16": (encoded(Image.fromarray(noise((4, 6), dtype=np.uint16))), 1),
     "I": (encoded(Image.fromarray(noise((4, 6), dtype=np.uint16).astype(np.int32)), "TIFF"), 1),
     "BMP": (encoded(rgb(), "BMP"), 3),
@@ -66,7 +66,7 @@ def test_lossless_colours_arrive_unchanged() -> None:
 
 
 def test_lab_becomes_rgb() -> None:
-    lab = Image.frombytes("LAB", (4, 4), bytes([255, 128, 128] * 16))  # white
+    lab = Image.frombytes("LAB", (4, 4), bytes([255, 0, 0] * 16))  # white
     assert picture(encoded(lab, "TIFF")).min() > 250
 
 

@@ -31,6 +31,6 @@ def data(
     for line in report.lines():
         typer.echo(line)
     typer.echo("`gantlet train auto` would choose:")
-    for line in chosen.why:
+    for line in (*chosen.why, api.estimate(chosen, dataset, pick_device())):
         typer.echo(f"  {line}")
     typer.echo(f"contact sheet: {sheet}")

@@ -192,8 +192,7 @@ class Engine:
         if kept is not None and kept[0] == now:
             scene = kept[1]
         else:
-            grad = graph or keep or self._makes_scenes(state.game, player)
-            scene = self.stage(state.game, batch, now, grad=grad)
+            scene = self.stage(state.game, batch, now, grad=graph or keep or self._makes_scenes(state.game, player))
         if keep:
             self._kept = (now, scene)
         return scene
@@ -267,9 +266,7 @@ def _merge(report: Report, loss: Loss, share: float, *, views: bool) -> Report:
     """Means over micro-batches, without a graph."""
 
     def mean(old: dict[str, Tensor], new: dict[str, Tensor]) -> dict[str, Tensor]:
-        parts = (
-            {k: v.detach() * share for k, v in new.items()} if share < 1 else {k: v.detach() for k, v in new.items()}
-        )
+        parts = {k: v.detach() * share if share < 1 else v.detach() for k, v in new.items()}
         return {k: old[k] + v if k in old else v for k, v in parts.items()}
 
     seen = dict(report.views)
@@ -291,11 +288,10 @@ def _guarded_step(player: Player, good: Tensor, now: Now) -> None:
     opt = player.opt
     for group in opt.param_groups:
         group["lr"] = at(player.lr, now)
-    bad = (~good).to(torch.float32)
     if player.scale is not None and player.grown is not None:
         _rescale(player.scale, player.grown, good)
     if player.fused:
-        opt.found_inf = bad  # type: ignore[attr-defined]
+        opt.found_inf = (~good).to(torch.float32)  # type: ignore[attr-defined]
         opt.step()
         return
     before = [w.detach().clone() for w in player.weights]

@@ -153,6 +153,8 @@ def _put(tree: Tree, path: str, value: Any, name: str) -> list[str]:
     if keys[0] not in SCHEMA:
         known: Iterable[str] = [*SCHEMA, *(k for k in tree["game"] if k != "use")]
         return [f"{path}: recipe {name!r} has no option {keys[0]!r}; {nearest(keys[0], known)}"]
+    if keys[-1] == "use" and len(keys) > 1:  # another part: it has options of its own
+        keys, value = keys[:-1], {"use": value}
     inner = tree
     for i, key in enumerate(keys[:-1]):
         below = inner.get(key)

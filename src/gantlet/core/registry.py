@@ -87,9 +87,8 @@ def _options(fn: Callable[..., Any]) -> dict[str, Option]:
 
 
 def _slot(hint: Any) -> Slot | None:
-    if get_origin(hint) is Annotated:
-        return next((m for m in get_args(hint)[1:] if isinstance(m, Slot)), None)
-    return None
+    marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((m for m in marks if isinstance(m, Slot)), None)
 
 
 def scheduled(hint: Any) -> bool:
@@ -134,8 +133,7 @@ KINDS: dict[str, Kind] = {}
 
 def kind(name: str, about: str) -> Kind:
     """Declare a kind of parts."""
-    KINDS[name] = Kind(name, about)
-    return KINDS[name]
+    return KINDS.setdefault(name, Kind(name, about))
 
 
 recipe = kind("recipe", "a complete training: data options, game, players, dynamics")
@@ -242,18 +240,15 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 
 def _leaf(hint: Any, value: Any, path: str) -> tuple[Any, list[str]]:
     hint = float if hint == Schedule else _without_schedule(hint)
-    for leaf in _leaves(value):
-        if isinstance(leaf, bool) and not _mentions(hint, bool):
-            return None, [f"{path}: {leaf} is a yes or no, a {_say_type(hint)} is wanted"]
+    if any(isinstance(leaf, bool) for leaf in _leaves(value)) and not _mentions(hint, bool):
+        return None, [f"{path}: {value} is a yes or no, a {_say_type(hint)} is wanted"]
+    endless = [f"{path}: {value} is not a finite number"]
     try:
         checked = _plain(_adapter(hint).validate_python(value))
     except ValidationError as error:
         message = error.errors()[0]["msg"]
-        found = f"{path}: {value!r}: {message[0].lower()}{message[1:]}"
-        return None, [f"{path}: {value} is not a finite number" if _endless(value) else found]
-    if _endless(checked):  # also `1e999`, which only overflows when it is read
-        return None, [f"{path}: {value} is not a finite number"]
-    return checked, []
+        return None, endless if _endless(value) else [f"{path}: {value!r}: {message[0].lower()}{message[1:]}"]
+    return (None, endless) if _endless(checked) else (checked, [])  # `1e999` only overflows when it is read
 
 
 def _leaves(value: Any) -> list[Any]:

@@ -7,7 +7,6 @@ import json
 import mmap
 import os
 import shutil
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +21,6 @@ from gantlet.data.dataset import Array
 VERSION = 1  # of everything written here: another version is simply not found
 _KEEP_FREE = 1 << 30  # bytes, or a twentieth of the disk where that is less
 _RESIDENT = 64 << 20  # bytes of a map that may stay in this process' memory
-_PAGES = 1 << 16  # what the system maps around one touched row
 
 
 def cache_folder() -> Path:
@@ -86,7 +84,7 @@ def unpacked(key: str, suffix: str, opened: Callable[[], IO[bytes]]) -> Path:
 
 
 class Mapped:
-    """An array in a file, read row by row through a memory map whose pages are given back as they pile up."""
+    """An array in a file, read row by row through a memory map that gives its pages back."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, offset: int = 0) -> None:
         self.shape, self.dtype = shape, dtype
@@ -96,7 +94,6 @@ class Mapped:
         if offset + count * dtype.itemsize > len(self._map):
             raise ValueError(f"{path} is shorter than its header says")
         self._array: Array = np.frombuffer(self._map, dtype, count, offset).reshape(shape)
-        self._touched, self._lock = 0, threading.Lock()
 
     @classmethod
     def npy(cls, path: Path) -> Mapped:
@@ -114,12 +111,8 @@ class Mapped:
 
     def take(self, rows: Array) -> Array:
         out: Array = self._array[rows]
-        step = max(out.nbytes // max(1, len(out)), _PAGES)
-        with self._lock:
-            self._touched += step * len(out)
-            if self._touched > _RESIDENT and hasattr(self._map, "madvise"):
-                self._map.madvise(mmap.MADV_DONTNEED)  # the file stays in the system's cache; only our share goes
-                self._touched = 0
+        if len(self._map) > _RESIDENT and hasattr(self._map, "madvise"):  # one touched row may map 2 MiB around it
+            self._map.madvise(mmap.MADV_DONTNEED)  # the file stays in the system's cache; only our share goes
         return out
 
 

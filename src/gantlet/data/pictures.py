@@ -113,10 +113,17 @@ def _reason(error: BaseException) -> str:
 
 def _pooled(rows: Sequence[int], work: Callable[[int], Any], block: int) -> Iterator[tuple[int, Any]]:
     """(row, result) in order, computed by a few threads, at most `block` results waiting."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    threads = os.cpu_count() or 1
+    group = max(1, min(32, block // (4 * threads)))  # handing over one small picture costs as much as decoding it
+
+    def several(part: Sequence[int]) -> list[Any]:
+        return [work(row) for row in part]
+
+    with ThreadPoolExecutor(threads) as pool:
         for first in range(0, len(rows), block):
             part = rows[first : first + block]
-            yield from zip(part, pool.map(work, part))
+            groups = [part[i : i + group] for i in range(0, len(part), group)]
+            yield from zip(part, (result for results in pool.map(several, groups) for result in results))
 
 
 def scan(pictures: Pictures, rows: Sequence[int]) -> Scan:
@@ -149,7 +156,7 @@ def decode_all(
     write: Callable[[Array], None],
     bad: dict[int, str],
     *,
-    block: int = 64,
+    block: int = 128,
 ) -> tuple[list[int], Array]:
     """Decode every row once and `write` what it is changed to, in order; answers the readable rows and their hashes.
 

@@ -91,7 +91,7 @@ class _Build:
         listing = self.pictures.listing()
         rows = sorted(range(len(listing.names)), key=lambda row: ORDER[listing.splits[row]])
         seen = scan(self.pictures, rows)
-        check_bad(self.where, listing.names, seen.bad, self.request.bad_files)
+        check_bad(self.where, listing.names, seen.bad, 1.0)  # damage behind the headers is not known yet
         self.bad = seen.bad
         plan = plan_for(self.where, seen.looks, self.request, self.note)
         rows = [row for row in rows if row not in seen.bad]

@@ -172,9 +172,13 @@ def open_source(
     if text.startswith("toy:"):
         return ToyDataset(str(source), split, parse_toy(text), labels=labels)
     pictures = find(text, say)
-    direct = isinstance(pictures, Prepares)
-    prepared = pictures.prepare(request, text, say) if direct else prepare(pictures, request, text, say)
-    return prepared.dataset(str(source), split, labels=labels)
+    return _ready(pictures, request, text, say).dataset(str(source), split, labels=labels)
+
+
+def _ready(pictures: Pictures, request: Request, where: str, say: Say) -> Prepared:
+    if isinstance(pictures, Prepares):
+        return pictures.prepare(request, where, say)
+    return prepare(pictures, request, where, say)
 
 
 def _as_it_is(dataset: Dataset, split: str, request: Request) -> Dataset:

@@ -55,8 +55,8 @@ class Stream:
         block = p // k  # how often each class was shown before
         which = permute(p % k, k, key=subkey(key_of(self.seed, "class"), block))
         out = torch.empty_like(p)
-        for c, rows in enumerate(self._classes):
-            at = (which == c).nonzero().squeeze(1)
+        for c in sorted(set(which.tolist())):
+            at, rows = (which == c).nonzero().squeeze(1), self._classes[c]
             size, turn = len(rows), block[at]
             out[at] = rows[permute(turn % size, size, key=subkey(key_of(self.seed, "order", c), turn // size))]
         return out

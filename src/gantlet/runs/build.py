@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,10 @@ from gantlet.core.machine import Ranks, pick_precision
 from gantlet.core.noise import key_of
 from gantlet.core.recipe import Recipe
 from gantlet.core.state import State
+from gantlet.core.train import train
+from gantlet.data import Dataset, Stream
+
+SLOW = 3.0  # seconds
 
 
 class Decided(NamedTuple):
@@ -59,6 +64,21 @@ def build(
     )
     engine.settle(state)
     return state, engine
+
+
+def seconds_per_step(recipe: Recipe, dataset: Dataset, decided: Decided) -> float:
+    """Measured on a state that is thrown away: one step to warm up, then two, or the first alone if it was long."""
+    state, engine = build(recipe, dataset.spec, decided, steps=recipe["steps"])
+    data = Stream(dataset, seed=recipe["seed"])
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        train(state, engine, data, state.now.step + 1)
+        state.check_finite()  # waits for the device
+        times.append(time.perf_counter() - began)
+        if times[0] > SLOW:
+            break
+    return min(times)
 
 
 def numbers(record: dict[str, Any]) -> dict[str, float]:
