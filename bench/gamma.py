@@ -13,9 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import machine, machine_text
-
 import gantlet
+from common import machine, machine_text
 from gantlet import api
 from gantlet.core.errors import InputError
 from gantlet.data import cache_folder, open_source
@@ -71,8 +70,12 @@ def text(table: dict[str, Any]) -> str:
     ]
     for gamma in GAMMAS:
         here = {c["data"]: c for c in cells if c["gamma"] == gamma}
-        lines.append(f"| {gamma:g} | {' | '.join(f'{here[n]["score"]:.3g}' for n in names)} |")
+        lines.append(_row(f"{gamma:g}", [f"{here[n]['score']:.3g}" for n in names]))
     first = {c["data"]: c for c in cells}
-    lines.append(f"| held-out reals | {' | '.join(f'{first[n]["floor"]:.3g}' for n in names)} |")
-    lines.append(f"| steps, filters | {' | '.join(f'{first[n]["steps"]:,}, {first[n]["width"]}' for n in names)} |")
+    lines.append(_row("held-out reals", [f"{first[n]['floor']:.3g}" for n in names]))
+    lines.append(_row("steps, filters", [f"{first[n]['steps']:,}, {first[n]['width']}" for n in names]))
     return "\n".join(lines)
+
+
+def _row(name: str, values: list[str]) -> str:
+    return f"| {name} | {' | '.join(values)} |"

@@ -148,7 +148,8 @@ def text(table: dict[str, Any]) -> str:
     ]
 
     def row(name: str, c: dict[str, Any], time: str) -> str:
-        return f"| {name} | {c['fd over floor']:.2f} | {c['kl']:.4f} | {c['smallest share']:.1%} | {c['confident']:.3f} | {time} |"
+        scores = [f"{c['fd over floor']:.2f}", f"{c['kl']:.4f}", f"{c['smallest share']:.1%}", f"{c['confident']:.3f}"]
+        return f"| {' | '.join([name, *scores, time])} |"
 
     lines += [row(str(c["seed"]), c, f"{c['train seconds']:.0f} s") for c in cells]
     lines.append(row("**median**", table["median"], f"{table['median']['train seconds']:.0f} s"))

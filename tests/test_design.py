@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "gantlet"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # a folder imports only from folders before it (design.md, section 3)
-LAYERS = ["core", "losses", "nets", "augment", "data", "games", "metrics", "doctor", "runs", "tasks", "recipes", "export",
-          "serve", "studio", "api", "cli"]  # fmt: skip
+LAYERS = ["core", "losses", "nets", "augment", "data", "games", "metrics", "doctor", "runs"]
+LAYERS += ["tasks", "recipes", "export", "serve", "studio", "api", "cli"]
 HEAVY = {"torch", "torchvision", "numpy", "safetensors", "PIL", "datasets", "pyarrow"}
 MAX_FILE, MAX_FUNCTION, MAX_DEPTH, MAX_LADDER = 330, 60, 4, 2
 
@@ -119,7 +119,7 @@ def loads_torch(code: str) -> bool:
 
 def test_importing_the_package_is_light() -> None:
     assert not loads_torch("import gantlet")
-    assert loads_torch("import gantlet.core.engine")  # the probe works
+    assert loads_torch("sys.modules['torch'] = sys")  # the probe works
 
 
 @pytest.mark.skipif(
@@ -259,18 +259,15 @@ def test_options_that_are_choices_are_not_mutable_by_accident(module: str) -> No
 # ---- the tree itself ----------------------------------------------------------------------------------------------
 
 # written so that this file does not match itself
-MACHINE_PATHS = re.compile(
-    "|".join(
-        [
-            "/" + "work/",
-            "/" + "root/",
-            "/home/" + r"\w",
-            r"\.\./" + "shared",
-            r"(?<![\w.])/tmp/" + "v",
-            r"C:\\\\" + "Users",
-        ]
-    )
-)
+SPELT = [
+    "/" + "work/",
+    "/" + "root/",
+    "/" + r"home/\w",
+    r"\.\./" + "shared",
+    r"(?<![\w.])/" + "tmp/",
+    r"C:\\+" + "Users",
+]
+MACHINE_PATHS = re.compile("|".join(SPELT))
 
 
 def texts() -> list[Path]:

@@ -19,7 +19,7 @@ import gantlet.recipes  # noqa: F401 (importing a part registers it)
 from gantlet.core import registry
 from gantlet.core.errors import InputError
 from gantlet.core.game import Game, Spec
-from gantlet.core.machine import pick_device
+from gantlet.core.machine import Ranks, pick_device
 from gantlet.core.recipe import Recipe, read_yaml
 from gantlet.core.recipe import recipe as _recipe
 from gantlet.core.registry import use
@@ -75,36 +75,43 @@ def _begun(
     data: Source | None, out: str | Path | None, device: str | None, show: Show,
 ) -> Session:  # fmt: skip
     place = pick_device(device)
-    if game is not None:
-        base = Recipe(type(game).__name__.lower(), _code_tree(game))
-    else:
-        base = base_recipe(what)
+    ranks = Ranks.join(place)
+    base = base_recipe(what) if game is None else Recipe(type(game).__name__.lower(), _code_tree(game))
     wanted = base.override(*changes, **values)
-    dataset = opened(wanted, data, show)
+    folder = _new_folder(out, wanted.name, ranks)
+    dataset = ranks.first_alone(lambda: opened(wanted, data, show))
     if base.name == "auto" and isinstance(what, str):
         wanted = auto_for(dataset, place).override(*changes, **values)
     wanted = wanted.override(data=_named(data, wanted))
     if wanted.why:
         show.say("auto:\n" + "\n".join(f"  {line}" for line in (*wanted.why, estimate(wanted, dataset, place))))
-    folder = RunFolder.new(out, wanted.name)
     said = [*changes, *(f"{k}={v}" for k, v in values.items())]
     return Session.new(wanted, dataset, folder, device=place, show=show, game=game, changes=said)
+
+
+def _new_folder(out: str | Path | None, recipe: str, ranks: Ranks) -> RunFolder:
+    """Where the run goes; several ranks must be told, or each would choose."""
+    if ranks.world > 1 and out is None:
+        raise InputError(f"{ranks.world} ranks train together: name the run's folder with --out")
+    return RunFolder.new(out, recipe) if ranks.first else RunFolder(str(out))
 
 
 def _resumed(
     what: Any, game: Game | None, changes: Sequence[str], values: dict[str, Any], *,
     data: Source | None, out: str | Path | None, device: str | None, show: Show,
 ) -> Session:  # fmt: skip
-    place = out if out is not None else what
-    if not isinstance(place, str | Path):
+    where = out if out is not None else what
+    if not isinstance(where, str | Path):
         raise InputError("resume: name the run's folder with out=")
-    folder = RunFolder.existing(place)
+    folder = RunFolder.existing(where)
     was = folder.recipe()
     wanted = was.override(*changes, **values)
     for path, (before, after) in changed(was.tree, wanted.tree).items():
         show.say(f"changed: {path} {before} -> {after}")
-    dataset = opened(wanted, data, show)
-    return Session.resume(wanted, dataset, folder, show=show, device=pick_device(device) if device else None, game=game)
+    place = pick_device(device) if device else None
+    ranks = Ranks.join(place or torch.device("cpu"))
+    dataset = ranks.first_alone(lambda: opened(wanted, data, show))
+    return Session.resume(wanted, dataset, folder, show=show, device=place, game=game)
 
 
 def base_recipe(what: Any) -> Recipe:
@@ -130,10 +137,8 @@ def estimate(wanted: Recipe, dataset: Dataset, device: torch.device) -> str:
     """How long a training will take, from three steps of it."""
     step = seconds_per_step(wanted, dataset, decide(wanted, device))
     minutes = step * wanted["steps"] / 60
-    said = f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
-    return (
-        f"about {'a minute' if minutes < 1.5 else said} for {wanted['steps']:,} steps: {1e3 * step:.0f} ms a step here"
-    )
+    said = f"about {minutes:.0f} minutes" if minutes < 100 else f"about {minutes / 60:.1f} hours"
+    return f"{said if minutes > 1.5 else 'a minute or less'} for {wanted['steps']:,} steps, {1e3 * step:.0f} ms each"
 
 
 def _code_tree(game: Game) -> dict[str, Any]:
@@ -145,7 +150,9 @@ def _named(data: Source | None, wanted: Recipe) -> str | None:
     """What run.yaml says of the data: a SOURCE, or nothing for data from code."""
     if data is None:
         return wanted["data"]  # type: ignore[no-any-return]
-    return str(data) if isinstance(data, str | Path) else None
+    if not isinstance(data, str | Path):
+        return None
+    return str(Path(data).resolve() if Path(data).exists() else data)  # a run is resumed from anywhere
 
 
 def opened(wanted: Recipe, data: Source | None, show: Show) -> Dataset:

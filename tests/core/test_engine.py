@@ -13,7 +13,7 @@ from gantlet.core.dynamics import buffers_kept
 from gantlet.core.engine import Engine
 from gantlet.core.errors import InputError
 from gantlet.core.game import Loss
-from helpers import DYNAMICS, GAMES, PLAYABLE, POINTS, Play, Rows, has_batch_norm, largest_gap, play, same
+from helpers import DYNAMICS, GAMES, PLAYABLE, POINTS, Play, Rows, has_batch_norm, largest_gap, play, same, spoil
 
 OTHER = {"D": "G", "G": "D"}
 EXACT = Rows(dtype=torch.float64)
@@ -164,6 +164,23 @@ def test_only_who_makes_the_scene_gets_a_graph_of_it() -> None:
         )
     take_turn(made, "D"), take_turn(made, "G")
     assert seen == {"D": False, "G": True}
+
+
+@pytest.mark.parametrize("mover", ["D", "G"])
+def test_while_one_learns_the_others_ask_for_nothing(mover: str) -> None:
+    """A first-order loss keeps no activations for weights that it does not move; with a graph all are felt."""
+    for options, want in (({}, {mover}), ({"create_graph": True}, {"D", "G"})):
+        made = play("mlp")
+        seen: set[str] = set()
+
+        def look(scene: Any, loss: Loss, made: Play = made, seen: set[str] = seen) -> Loss:
+            players = made.state.players.items()
+            seen.update(name for name, p in players if any(w.requires_grad for w in p.weights))
+            return loss
+
+        spoil(made.state, mover, look)
+        take_turn(made, mover, **options)
+        assert seen == want
 
 
 def mixed(made: Play, game: Any) -> tuple[Tensor, Tensor]:

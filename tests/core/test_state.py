@@ -60,8 +60,7 @@ def test_resume(name: str, dynamics: str, optimizer: str, layout: str) -> None:
     resumes(2, name, f"dynamics={dynamics}", *players, data=data, channels_last=layout == "channels-last")
 
 
-@pytest.mark.parametrize("name", GAMES)
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize(("name", "precision"), [("dcgan", "float32"), ("sngan", "float32"), ("r1gan", "bf16")])
 def test_ten_steps_are_five_and_five(name: str, precision: str) -> None:
     resumes(5, name, "penalties.r1.every=3", precision=precision)
 

@@ -177,6 +177,7 @@ def test_arrays_of_objects_are_never_unpickled(tmp_path: Path) -> None:
 
 def test_points_have_no_size() -> None:
     refused(torch.zeros(5, 2), "these are points", size=8)
+    refused("toy:ring", "these are points", size=8)
 
 
 def test_sizes_that_differ_between_splits_are_named(tmp_path: Path, said: list[str]) -> None:

@@ -22,15 +22,14 @@ def data(
     from gantlet.data import contact_sheet, describe, open_source
 
     report = describe(source, size=size)
-    dataset = open_source(source, size=size, bad_files=1.0)
-    chosen = api.auto_for(dataset, pick_device(), duplicates=report.duplicates)
+    if not json:
+        typer.echo("\n".join(report.lines()))
+    dataset = open_source(source, size=size, bad_files=1.0)  # refuses what cannot be trained on
     sheet = contact_sheet(dataset, out)
+    chosen = api.auto_for(dataset, pick_device(), duplicates=report.duplicates)
+    why = [*chosen.why, api.estimate(chosen, dataset, pick_device())]
     if json:
-        typer.echo(json_.dumps({**report.to_json(), "auto": list(chosen.why), "sheet": str(sheet)}))
+        typer.echo(json_.dumps({**report.to_json(), "auto": why, "sheet": str(sheet)}))
         return
-    for line in report.lines():
-        typer.echo(line)
-    typer.echo("`gantlet train auto` would choose:")
-    for line in (*chosen.why, api.estimate(chosen, dataset, pick_device())):
-        typer.echo(f"  {line}")
+    typer.echo("`gantlet train auto` would choose:\n" + "\n".join(f"  {line}" for line in why))
     typer.echo(f"contact sheet: {sheet}")

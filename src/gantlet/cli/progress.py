@@ -91,7 +91,9 @@ def facts(row: dict[str, Any]) -> str:
     """Speed, losses and score of a row, in one line."""
     terms = "  ".join(f"{name} {value:.3g}" for name, value in row["terms"].items())
     score = row.get("score")
-    said = f"  {score['name']} {score['value']:.3g} (reals {score['floor']:.2g})" if score else ""
+    said = f"  {score['name']} {score['value']:.3g}" if score else ""
+    if score and score["floor"] is not None:
+        said += f" (reals {score['floor']:.2g})"
     return f"{row['images_per_s']:.0f} img/s  {terms}{said}"
 
 
@@ -106,7 +108,9 @@ def last_words(outcome: Outcome) -> list[str]:
     done = "done" if outcome.reason == "done" else f"{outcome.reason}; saved"
     words = [f"{done}: step {outcome.step} after {clock(outcome.seconds)}, in {outcome.path}"]
     if outcome.score is not None:
-        words.append(f"{outcome.score.name} {outcome.score.value:.3g}; held-out reals score {outcome.score.floor:.2g}")
+        floor = outcome.score.floor
+        reals = f"; held-out reals score {floor:.2g}" if floor is not None else ""
+        words.append(f"{outcome.score.name} {outcome.score.value:.3g}{reals}")
     if outcome.grid is not None:
         words.append(f"samples: {outcome.grid}")
     next_ = f"gantlet sample {outcome.path} -n 64 --out grid.png"

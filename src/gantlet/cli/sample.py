@@ -12,7 +12,7 @@ def sample(
     run: Annotated[str, typer.Argument(help="A run, a saved model, or a Hub id.")],
     n: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 64,
     seed: Annotated[int, typer.Option(help="Sample i follows from (seed, i) alone.")] = 0,
-    out: Annotated[Path, typer.Option(help="One grid as .png, the numbers as .npy, or a folder of images.")] = Path("samples.png"),
+    out: Annotated[Path, typer.Option(help="A .png, a .npy, or a folder.")] = Path("samples.png"),
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
     with_: Annotated[list[str] | None, typer.Option("--with", help="A module of yours that registers parts.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from gantlet.core.errors import InputError
+
+T = TypeVar("T")
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -116,3 +118,20 @@ class Ranks:
     def wait(self) -> None:
         if self.world > 1:
             dist.barrier()
+
+    def first_alone(self, do: Callable[[], T]) -> T:
+        """The first rank does it, then the others: what it leaves on disk (a cache) is there for them."""
+        if not self.first:
+            self.wait()
+        made = do()
+        if self.first:
+            self.wait()
+        return made
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Does any rank say yes? All get the same answer. Waits for the device when there are several."""
+        if self.world == 1:
+            return flag
+        said = torch.tensor(float(flag), device=device)
+        dist.all_reduce(said)
+        return bool(said > 0)

@@ -68,15 +68,17 @@ def folder(path: Path) -> Container:
 
 
 def zip_file(path: Path) -> Container:
-    """A zip; its fingerprint is its directory (names, sizes, checksums), which every zip ends with."""
+    """A zip; the directory it ends with is read when it must be, its fingerprint is cheap."""
+    return Container("zip", digest("zip", file_mark(path)), lambda: _zip_files(path))
+
+
+def _zip_files(path: Path) -> Files:
     try:
         archive = zipfile.ZipFile(path)
     except _DAMAGED as error:
         raise InputError(f"{path}: this zip cannot be read ({error}); fetch it again") from error
-    infos = [i for i in archive.infolist() if not i.is_dir() and _seen(i.filename)]
-    names = sorted(i.filename for i in infos)
-    mark = digest("zip", [(i.filename, i.file_size, i.CRC) for i in infos])
-    return Container("zip", mark, lambda: Files(names, archive.read))
+    names = sorted(i.filename for i in archive.infolist() if not i.is_dir() and _seen(i.filename))
+    return Files(names, archive.read)
 
 
 _OPENERS: dict[bytes, Callable[[Path], IO[bytes]]] = {

@@ -72,6 +72,7 @@ def finish(x: Tensor, y: Tensor | None, index: Tensor, device: torch.device | No
     if device is None or device.type == "cpu":
         return Batch(to_unit(x), y, (), index)
     pin = device.type == "cuda"
+    x = x if pin or x.dtype == torch.uint8 else to_unit(x)  # not every device knows uint16
 
     def move(t: Tensor) -> Tensor:
         return t.pin_memory().to(device, non_blocking=True) if pin else t.to(device)

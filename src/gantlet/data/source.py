@@ -169,6 +169,8 @@ def open_source(
         return stack.prepare(request, "the array", say).dataset("the array", split, labels=labels)
     text, named = split_of(str(source))
     split = named or split
+    if text.startswith("toy:") and (size or channels):
+        raise InputError(f"{text}: these are points in the plane, size= and channels= are for images")
     if text.startswith("toy:"):
         return ToyDataset(str(source), split, parse_toy(text), labels=labels)
     pictures = find(text, say)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gantlet.core.errors import InputError
 from gantlet.core.game import Game
 from gantlet.data import Dataset
 from gantlet.metrics.frechet import frechet
@@ -24,7 +25,7 @@ class Score(NamedTuple):
 
     name: str
     value: float
-    floor: float
+    floor: float | None  # None: there is no held-out split
 
 
 def thumbnails(x: Tensor) -> Tensor:
@@ -39,9 +40,17 @@ def thumbnail_score(game: Game, dataset: Dataset, *, n: int = MOST) -> Score:
     device = next(game.parameters()).device
     chunks = [game.latent(min(CHUNK, n - i), seed=0, first=i) for i in range(0, n, CHUNK)]
     fakes = _moments(game.generate(z.to(device)).float().cpu() for z in chunks)
-    reals, held = _spread(dataset, 4 * n), _spread(dataset.with_split("test"), n)
+    reals = _spread(dataset, 4 * n)
     name = "FD-thumbnail" if len(dataset.spec.shape) == 3 else "FD-points"
-    return Score(name, frechet(reals, fakes), frechet(reals, held))
+    return Score(name, frechet(reals, fakes), _floor(dataset, reals, n))
+
+
+def _floor(dataset: Dataset, reals: Moments, n: int) -> float | None:
+    try:
+        held = dataset.with_split("test")
+    except InputError:  # a set of two images holds nothing out
+        return None
+    return frechet(reals, _spread(held, n)) if len(held) > 1 else None
 
 
 def _spread(dataset: Dataset, most: int) -> Moments:

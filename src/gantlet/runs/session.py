@@ -31,6 +31,8 @@ from gantlet.runs.memory import out_of_memory, rows_that_fit
 from gantlet.runs.samples import draw
 from gantlet.runs.score import Score, thumbnail_score
 
+STOPS = 10  # several ranks ask each other every so many steps whether to stop
+
 
 class Show(Protocol):
     """Where a session is seen: a terminal, a notebook, nowhere."""
@@ -168,16 +170,16 @@ class Session:
         begun = self.state.now.step
 
         def stop(state: State, reports: Reports) -> None:
-            if asked:
-                raise Stop(asked[0])
-            if minutes is not None and time.monotonic() - self._began > 60 * minutes:
-                raise Stop(f"{minutes:g} minutes are over")
+            late = minutes is not None and time.monotonic() - self._began > 60 * minutes
+            reason = asked[0] if asked else f"{minutes:g} minutes are over" if late else ""
+            if self.engine.ranks.any(bool(reason), self.engine.device):  # all ranks stop at the same step
+                raise Stop(reason or "stopped by another rank")
 
         return [
             (lambda now: now.step % log == 0 or now.step in (begun + 1, self.steps), self._log),
             (lambda now: due(sample)(now) and now.step < self.steps, self._draw),
             (lambda now: due(save)(now) and now.step < self.steps, lambda state, reports: self.save()),
-            (lambda now: True, stop),
+            (lambda now: self.engine.ranks.world == 1 or due(STOPS)(now), stop),
         ]
 
     def _log(self, state: State, reports: Reports) -> None:
