@@ -104,8 +104,9 @@ def test_debug_shows_a_traceback(capsys):
 def test_two_ranks_train_one_run(tmp_path):
     """torchrun -m gantlet: one folder, written by the first rank, whose model is the one a single process trains."""
     command = ["-m", "gantlet", "train", "r1gan", *SMALL, "--device", "cpu", "--out"]
-    ranks = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-endpoint", "localhost:0"]
-    together = subprocess.run([*ranks, *command, str(tmp_path / "two")], capture_output=True, text=True)
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    ranks += ["--nproc-per-node", "2"]
+    together = subprocess.run([*ranks, *command, str(tmp_path / "two")], capture_output=True, text=True, timeout=120)
     assert together.returncode == 0, together.stderr
     assert together.stdout.count("done: step 4") == 1
     subprocess.run([sys.executable, *command, str(tmp_path / "one")], check=True, capture_output=True)
@@ -113,5 +114,5 @@ def test_two_ranks_train_one_run(tmp_path):
 
     one, two = (gantlet.load(tmp_path / name).sample(4) for name in ("one", "two"))
     assert (one - two).abs().max() < 1e-4
-    nameless = subprocess.run([*ranks, *command[:-1]], capture_output=True, text=True)
+    nameless = subprocess.run([*ranks, *command[:-1]], capture_output=True, text=True, timeout=120)
     assert nameless.returncode != 0 and "--out" in nameless.stderr

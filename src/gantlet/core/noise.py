@@ -51,12 +51,16 @@ def _bits(columns: int, n: int, key: int, first: int, device: torch.device | Non
 
 def uniform(shape: tuple[int, ...], n: int, *, key: Key, first: int = 0, device: torch.device | None = None) -> Tensor:
     """float32 [n, *shape] uniform in [0, 1); row i depends on (key, first + i) alone."""
+    if device is not None and device.type == "mps":  # which knows no float64
+        return uniform(shape, n, key=key, first=first).to(device)
     bits = _bits(math.prod(shape), n, key_of(*key), first, device)
     return (_shift(bits, 11).to(torch.float64) * 2.0**-53).to(torch.float32).clamp_(max=1 - 2.0**-24).view(n, *shape)
 
 
 def normal(shape: tuple[int, ...], n: int, *, key: Key, first: int = 0, device: torch.device | None = None) -> Tensor:
     """float32 [n, *shape] standard normal; row i depends on (key, first + i) alone."""
+    if device is not None and device.type == "mps":  # which knows no float64
+        return normal(shape, n, key=key, first=first).to(device)
     columns = math.prod(shape)
     half = (columns + 1) // 2
     u = (_shift(_bits(2 * half, n, key_of(*key), first, device), 11).to(torch.float64) + 0.5) * 2.0**-53

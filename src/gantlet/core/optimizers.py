@@ -15,6 +15,8 @@ from gantlet.core.when import Now, Schedule
 Positive = Annotated[float, Field(gt=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Momentum = Annotated[float, Field(gt=-1, lt=1)]
+Rate = Annotated[Schedule, Field(ge=0)]
+Decay = Annotated[float, Field(ge=0)]
 Weights = Iterable[nn.Parameter]
 
 
@@ -85,11 +87,11 @@ def _fuses(weights: list[nn.Parameter]) -> bool:
 def adam(
     weights: list[nn.Parameter],
     *,
-    lr: Schedule = 2e-4,
+    lr: Rate = 2e-4,
     beta1: Beta = 0.0,  # momentum makes the players chase each other
     beta2: Beta = 0.99,  # a short memory: the landscape moves
     eps: Positive = 1e-8,
-    weight_decay: float = 0.0,
+    weight_decay: Decay = 0.0,
     amsgrad: bool = False,
     clip_norm: Positive | None = None,
     clip_weights: Positive | None = None,
@@ -113,9 +115,9 @@ def adam(
 def sgd(
     weights: list[nn.Parameter],
     *,
-    lr: Schedule = 1e-2,
+    lr: Rate = 1e-2,
     momentum: Momentum = 0.0,
-    weight_decay: float = 0.0,
+    weight_decay: Decay = 0.0,
     clip_norm: Positive | None = None,
     clip_weights: Positive | None = None,
 ) -> Player:
@@ -135,7 +137,7 @@ def sgd(
 def rmsprop(
     weights: list[nn.Parameter],
     *,
-    lr: Schedule = 5e-5,
+    lr: Rate = 5e-5,
     alpha: Beta = 0.99,
     eps: Positive = 1e-8,
     clip_norm: Positive | None = None,

@@ -15,6 +15,7 @@ from gantlet.core.registry import penalty
 from gantlet.core.when import Now, Schedule, at
 
 Every = Annotated[int, Field(ge=1)]
+Strength = Annotated[Schedule, Field(ge=0)]  # under zero it would reward what it is there to stop
 
 
 class Penalty(NamedTuple):
@@ -43,19 +44,19 @@ def _squared(verdicts: list[Verdict], x: Tensor) -> Tensor:
 
 
 @penalty
-def r1(*, gamma: Schedule = 10.0, every: Every = 1) -> Penalty:
+def r1(*, gamma: Strength = 10.0, every: Every = 1) -> Penalty:
     """R1: gamma/2 E |grad D(x)|^2 on reals (Mescheder, Geiger and Nowozin 2018, eq. 9)."""
     return Penalty(lambda e: 0.5 * at(gamma, e.now) * _squared(e.on_real, e.real), every)
 
 
 @penalty
-def r2(*, gamma: Schedule = 10.0, every: Every = 1) -> Penalty:
+def r2(*, gamma: Strength = 10.0, every: Every = 1) -> Penalty:
     """R2: gamma/2 E |grad D(G(z))|^2 on fakes (Mescheder, Geiger and Nowozin 2018, eq. 10)."""
     return Penalty(lambda e: 0.5 * at(gamma, e.now) * _squared(e.on_fake, e.fake), every)
 
 
 @penalty
-def gp(*, weight: Schedule = 10.0, target: float = 1.0, every: Every = 1) -> Penalty:
+def gp(*, weight: Strength = 10.0, target: float = 1.0, every: Every = 1) -> Penalty:
     """Gradient penalty: weight E (|grad D(x^)| - 1)^2, x^ uniform between a real and a fake (Gulrajani et al. 2017)."""
 
     def term(e: Evidence) -> Tensor:

@@ -18,6 +18,8 @@ def image_shape(spec: Spec, net: str) -> tuple[int, int, int]:
     if len(spec.shape) != 3:
         raise InputError(f"network {net!r} is for images [C, H, W], the data has shape {list(spec.shape)}; use mlp")
     c, h, w = spec.shape
+    if min(h, w) < 4:
+        raise InputError(f"network {net!r} needs images of at least 4 x 4, these are {h} x {w}; use mlp")
     return c, h, w
 
 

@@ -15,6 +15,7 @@ from gantlet.core.registry import critic, generator
 from gantlet.nets.layers import spectrally_normalised
 
 Width = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 Hidden = Annotated[tuple[Width, ...], Field(max_length=64)]
 
 
@@ -48,7 +49,7 @@ class MLPCritic(nn.Module):
     """Sample -> hidden layers -> one logit [N]."""
 
     def __init__(
-        self, spec: Spec, *, hidden: Hidden = (256,), slope: float = 0.2, dropout: float = 0.0, spectral: bool = False
+        self, spec: Spec, *, hidden: Hidden = (256,), slope: float = 0.2, dropout: Share = 0.0, spectral: bool = False
     ) -> None:
         super().__init__()
         layers = _layers([math.prod(spec.shape), *hidden, 1], slope=slope)
