@@ -65,9 +65,8 @@ def test_the_python_runs(home, monkeypatch):
 
 
 def test_the_table_names_the_recipes_there_are():
-    from gantlet.core import registry
-
     import gantlet.recipes  # noqa: F401 (importing registers)
+    from gantlet.core import registry
 
     table = set(re.findall(r"^\| `([\w-]+)` \|", README, flags=re.M))
     assert table == set(registry.recipe.parts)

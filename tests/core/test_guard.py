@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from gantlet.core import registry
-from gantlet.core.engine import _rescale
 from gantlet.core.errors import NonFiniteError
 from gantlet.core.game import Loss
+from gantlet.core.guard import rescale
 from helpers import DYNAMICS, OPTIMIZERS, Play, play, same, spoil, tensors
 
 STEPPERS = [(o, "") for o in OPTIMIZERS]
@@ -206,15 +206,15 @@ def test_weights_are_clipped_after_every_step() -> None:
 
 def test_the_scale_halves_after_an_overflow_and_doubles_after_2000_good_steps() -> None:
     scale, grown = torch.tensor(1024.0), torch.tensor(0)
-    _rescale(scale, grown, torch.tensor(False))
+    rescale(scale, grown, torch.tensor(False))
     assert (float(scale), int(grown)) == (512.0, 0)
     for _ in range(1999):
-        _rescale(scale, grown, torch.tensor(True))
+        rescale(scale, grown, torch.tensor(True))
     assert (float(scale), int(grown)) == (512.0, 1999)
-    _rescale(scale, grown, torch.tensor(True))
+    rescale(scale, grown, torch.tensor(True))
     assert (float(scale), int(grown)) == (1024.0, 0)
     for _ in range(20):
-        _rescale(scale, grown, torch.tensor(False))
+        rescale(scale, grown, torch.tensor(False))
     assert float(scale) == 1.0
 
 

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Data, Game, Loss, Turn
+from gantlet.core.guard import guarded_step, laid_out_as, may_shrink, refuse_coupling
 from gantlet.core.machine import Ranks
 from gantlet.core.noise import key_of
-from gantlet.core.when import Now, at
+from gantlet.core.when import Now
 
 if TYPE_CHECKING:
     from gantlet.core.optimizers import Player
@@ -75,6 +76,8 @@ class Engine:
         self.device = torch.device(device)
         self.precision, self.batch, self.channels_last = precision, batch, channels_last
         self.ranks = ranks or Ranks()
+        if precision not in ("float32", *_DTYPES):
+            raise InputError(f"precision {precision!r}: use float32, {' or '.join(_DTYPES)}")
         if batch % self.ranks.world:
             world = self.ranks.world
             raise InputError(f"batch {batch} does not divide over {world} ranks; use {batch // world * world or world}")
@@ -156,14 +159,14 @@ class Engine:
             pairs = [(w, g * inverse) for w, g in pairs]
         norm = torch.stack(torch._foreach_norm([g for _, g in pairs])).norm()
         good = gradient.finite & torch.isfinite(norm)
-        state.look(gradient.turn, ("gradient",), (torch.isfinite(norm) | _may_shrink(player)).view(1))
+        state.look(gradient.turn, ("gradient",), (torch.isfinite(norm) | may_shrink(player)).view(1))
         if player.clip_norm is not None:
             factor = (player.clip_norm / (norm + 1e-12)).clamp(max=1.0)
             pairs = [(w, g * factor) for w, g in pairs]
         before = [w.detach().clone() for w, _ in pairs] if "updates" in self.needs else None
         for weight, grad in pairs:
-            weight.grad = _laid_out_as(weight, grad)
-        _guarded_step(player, good, state.now)
+            weight.grad = laid_out_as(weight, grad)
+        guarded_step(player, good, state.now)
         for weight, _ in pairs:
             weight.grad = None
         if player.clip_weights is not None:
@@ -253,11 +256,6 @@ def _only_these_learn(game: nn.Module, weights: list[nn.Parameter]) -> Iterator[
             other.requires_grad_(True)
 
 
-def _may_shrink(player: Player) -> Tensor | bool:
-    """An infinite fp16 gradient only lowers the loss scale, until that is down to one."""
-    return False if player.scale is None else player.scale > 1
-
-
 def _add(a: Grads, b: Grads) -> Grads:
     return [y if x is None else x if y is None else x + y for x, y in zip(a, b)]
 
@@ -274,57 +272,3 @@ def _merge(report: Report, loss: Loss, share: float, *, views: bool) -> Report:
         new = {k: v.detach() for k, v in loss.views.items()}
         seen = {k: torch.cat([seen[k], v]) if k in seen else v for k, v in new.items()}
     return Report(mean(report.terms, loss.terms), mean(report.stats, loss.stats), seen)
-
-
-def _laid_out_as(weight: Tensor, grad: Tensor) -> Tensor:
-    """Fused optimisers walk weight and gradient side by side: unequal strides would mix up elements without an error."""
-    grad = grad.detach()
-    return grad if grad.stride() == weight.stride() else torch.empty_like(weight).copy_(grad)
-
-
-@torch.no_grad()
-def _guarded_step(player: Player, good: Tensor, now: Now) -> None:
-    """The optimiser's step where `good`, nothing at all elsewhere; decided on the device."""
-    opt = player.opt
-    for group in opt.param_groups:
-        group["lr"] = at(player.lr, now)
-    if player.scale is not None and player.grown is not None:
-        _rescale(player.scale, player.grown, good)
-    if player.fused:
-        opt.found_inf = (~good).to(torch.float32)  # type: ignore[attr-defined]
-        opt.step()
-        return
-    before = [w.detach().clone() for w in player.weights]
-    moments = {w: {k: v.clone() for k, v in opt.state[w].items() if torch.is_tensor(v)} for w in player.weights}
-    opt.step()
-    for weight, old in zip(player.weights, before):
-        weight.copy_(torch.where(good, weight, old))
-        for name, value in opt.state[weight].items():
-            if torch.is_tensor(value):  # torch's optimisers begin from zeros
-                was = moments[weight].get(name, torch.zeros_like(value))
-                value.copy_(torch.where(good.to(value.device), value, was))
-
-
-def _rescale(scale: Tensor, grown: Tensor, good: Tensor) -> None:
-    """Halve after an overflow, double after 2,000 good steps (the rule of torch's GradScaler, without reading back)."""
-    grown.copy_(torch.where(good, grown + 1, 0))
-    full = grown >= 2000
-    scale.copy_(torch.where(good, torch.where(full, scale * 2, scale), (scale / 2).clamp(min=1.0)))
-    grown.copy_(torch.where(full, 0, grown))
-
-
-def couples_batch(module: nn.Module) -> bool:
-    """Does a row's output depend on the other rows? (Batch norm, minibatch statistics, losses that say so.)"""
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        return True
-    return bool(getattr(module, "couples_batch", False))
-
-
-def refuse_coupling(game: Game, micro: int) -> None:
-    """Micro-batches change what a statistic over the batch is: InputError that names the module."""
-    for name, module in game.named_modules():
-        if couples_batch(module):
-            raise InputError(
-                f"micro_batch {micro}: {name or type(game).__name__} ({type(module).__name__}) looks at the whole batch, "
-                "so smaller pieces train something else; use micro_batch=null with a smaller batch, or another part"
-            )

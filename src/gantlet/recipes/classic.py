@@ -99,3 +99,26 @@ def r1gan() -> Recipe:
             "steps": 5_000,
         },
     )
+
+
+@recipe
+def small() -> Recipe:
+    """Small images in minutes on a processor: small networks, lazy R1, high rates with a cosine to zero."""
+    return Recipe(
+        "small",
+        {
+            "game": use(
+                "classic",
+                G=use("dcgan", z=64, width=32, base=48, batch_norm=False, slope=0.2, init_std=None),
+                D=use("dcgan", width=24, smallest=3, dense=64, batch_norm=False, init_std=None),
+                adversarial="non-saturating",
+                penalties={"r1": {"gamma": 1.0, "every": 8}},
+            ),
+            "players": {
+                "D": use("adam", lr=use("cosine", start=3e-3)),
+                "G": use("adam", lr=use("cosine", start=4e-3)),
+            },
+            "average": use("ema", half_life_images=20_000, ramp_up=0.05),
+            "steps": 12_000,
+        },
+    )

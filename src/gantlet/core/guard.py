@@ -1,0 +1,74 @@
+"""The guarded step: what is not finite moves nothing, decided on the device; and what micro-batches would change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from gantlet.core.errors import InputError
+from gantlet.core.game import Game
+from gantlet.core.when import Now, at
+
+if TYPE_CHECKING:
+    from gantlet.core.optimizers import Player
+
+
+def may_shrink(player: Player) -> Tensor | bool:
+    """An infinite fp16 gradient only lowers the loss scale, until that is down to one."""
+    return False if player.scale is None else player.scale > 1
+
+
+def laid_out_as(weight: Tensor, grad: Tensor) -> Tensor:
+    """Fused optimisers walk weight and gradient side by side: unequal strides would mix up elements without an error."""
+    grad = grad.detach()
+    return grad if grad.stride() == weight.stride() else torch.empty_like(weight).copy_(grad)
+
+
+@torch.no_grad()
+def guarded_step(player: Player, good: Tensor, now: Now) -> None:
+    """The optimiser's step where `good`, nothing at all elsewhere; decided on the device."""
+    opt = player.opt
+    for group in opt.param_groups:
+        group["lr"] = at(player.lr, now)
+    if player.scale is not None and player.grown is not None:
+        rescale(player.scale, player.grown, good)
+    if player.fused:
+        opt.found_inf = (~good).to(torch.float32)  # type: ignore[attr-defined]
+        opt.step()
+        return
+    before = [w.detach().clone() for w in player.weights]
+    moments = {w: {k: v.clone() for k, v in opt.state[w].items() if torch.is_tensor(v)} for w in player.weights}
+    opt.step()
+    for weight, old in zip(player.weights, before):
+        weight.copy_(torch.where(good, weight, old))
+        for name, value in opt.state[weight].items():
+            if torch.is_tensor(value):  # torch's optimisers begin from zeros
+                was = moments[weight].get(name, torch.zeros_like(value))
+                value.copy_(torch.where(good.to(value.device), value, was))
+
+
+def rescale(scale: Tensor, grown: Tensor, good: Tensor) -> None:
+    """Halve after an overflow, double after 2,000 good steps (the rule of torch's GradScaler, without reading back)."""
+    grown.copy_(torch.where(good, grown + 1, 0))
+    full = grown >= 2000
+    scale.copy_(torch.where(good, torch.where(full, scale * 2, scale), (scale / 2).clamp(min=1.0)))
+    grown.copy_(torch.where(full, 0, grown))
+
+
+def couples_batch(module: nn.Module) -> bool:
+    """Does a row's output depend on the other rows? (Batch norm, minibatch statistics, losses that say so.)"""
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return True
+    return bool(getattr(module, "couples_batch", False))
+
+
+def refuse_coupling(game: Game, micro: int) -> None:
+    """Micro-batches change what a statistic over the batch is: InputError that names the module."""
+    for name, module in game.named_modules():
+        if couples_batch(module):
+            raise InputError(
+                f"micro_batch {micro}: {name or type(game).__name__} ({type(module).__name__}) looks at the whole batch, "
+                "so smaller pieces train something else; use micro_batch=null with a smaller batch, or another part"
+            )
