@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
+from gantlet.core.errors import GantletError
 from gantlet.core.machine import describe_machine, fast_bf16
+from gantlet.runs.session import Outcome
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
@@ -54,6 +56,12 @@ def in_turn(
                 run()
             times[name].append((time.perf_counter() - began) / inner)
     return times
+
+
+def finished(run: Outcome) -> None:
+    """GantletError for a training that was stopped: half a cell must not be kept."""
+    if run.reason != "done":
+        raise GantletError(f"{run.reason} at step {run.step}; the cells that are done are kept, run it again to go on")
 
 
 def summary(times: list[float]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 import gantlet
-from common import machine, machine_text
+from common import finished, machine, machine_text
 from gantlet import api
 from gantlet.core.errors import InputError
 from gantlet.data import Dataset, cache_folder, open_source
@@ -90,6 +90,7 @@ def _cell(
         began = time.perf_counter()
         run = api.train(wanted, data=data, out=Path(out) / "run", device="cpu", show=_Told(seed, say))
         seconds = time.perf_counter() - began
+        finished(run)
         model = api.load(run.path)
     cell = {"seed": seed, "train seconds": seconds, **_scores(model, train, test, judge)}
     place.write_text(json.dumps(cell))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,12 @@ def _begun(
     base = base_recipe(what) if game is None else Recipe(type(game).__name__.lower(), _code_tree(game))
     wanted = base.override(*changes, **values)
     folder = _new_folder(out, wanted.name, ranks)
-    dataset = ranks.first_alone(lambda: opened(wanted, data, show))
+    dataset = ranks.first_alone(lambda: opened(wanted, data, show.say))
     if base.name == "auto" and isinstance(what, str):
-        wanted = auto_for(dataset, place).override(*changes, **values)
+        wanted, dataset = auto_for(dataset, place, *changes, say=show.say, **values)
     wanted = wanted.override(data=_named(data, wanted))
     if wanted.why:
-        show.say("auto:\n" + "\n".join(f"  {line}" for line in (*wanted.why, estimate(wanted, dataset, place))))
+        show.say("auto:\n" + "\n".join(f"  {line}" for line in wanted.why))
     said = [*changes, *(f"{k}={v}" for k, v in values.items())]
     return Session.new(wanted, dataset, folder, device=place, show=show, game=game, changes=said)
 
@@ -110,7 +111,7 @@ def _resumed(
         show.say(f"changed: {path} {before} -> {after}")
     place = pick_device(device) if device else None
     ranks = Ranks.join(place or torch.device("cpu"))
-    dataset = ranks.first_alone(lambda: opened(wanted, data, show))
+    dataset = ranks.first_alone(lambda: opened(wanted, data, show.say))
     return Session.resume(wanted, dataset, folder, show=show, device=place, game=game)
 
 
@@ -128,17 +129,29 @@ def base_recipe(what: Any) -> Recipe:
     return _recipe(str(what))
 
 
-def auto_for(dataset: Dataset, device: torch.device, *, duplicates: int = 0) -> Recipe:
-    """What `auto` chooses for this data on this machine; `.why` says it in lines."""
-    return _recipe("auto", facts_of(dataset.spec, device, duplicates=duplicates))
+MOST_MINUTES = 60  # what `auto` asks for when nobody says how many steps
 
 
-def estimate(wanted: Recipe, dataset: Dataset, device: torch.device) -> str:
-    """How long a training will take, from three steps of it."""
-    step = seconds_per_step(wanted, dataset, decide(wanted, device))
-    minutes = step * wanted["steps"] / 60
+def auto_for(
+    dataset: Dataset, device: torch.device, *changes: str, duplicates: int = 0, say: Callable[[str], None] | None = None,
+    **values: Any,
+) -> tuple[Recipe, Dataset]:  # fmt: skip
+    """What `auto` chooses for this data on this machine, and the data as it wants it; `.why` says it in lines."""
+    chosen = _recipe("auto", facts_of(dataset.spec, device, duplicates=duplicates)).override(*changes, **values)
+    size = chosen["size"]
+    if size is not None and dataset.spec.shape[1:] != tuple(size if isinstance(size, list) else (size, size)):
+        dataset = opened(chosen, dataset.name, say or (lambda text: None))
+    step = seconds_per_step(chosen, dataset, decide(chosen, device))
+    most = int(MOST_MINUTES * 60 / step)
+    told = "steps" in values or any(change.startswith("steps=") for change in changes)
+    if not told and most < chosen["steps"]:
+        steps = max(100, most // 100 * 100)
+        lines = (*chosen.why, f"{steps:,} of those steps: what fits into {MOST_MINUTES} minutes here")
+        chosen = replace(chosen.override(steps=steps), why=lines)
+    minutes = step * chosen["steps"] / 60
     said = f"about {minutes:.0f} minutes" if minutes < 100 else f"about {minutes / 60:.1f} hours"
-    return f"{said if minutes > 1.5 else 'a minute or less'} for {wanted['steps']:,} steps, {1e3 * step:.0f} ms each"
+    last = f"{said if minutes > 1.5 else 'a minute or less'} for {chosen['steps']:,} steps, {1e3 * step:.0f} ms each"
+    return replace(chosen, why=(*chosen.why, last)), dataset
 
 
 def _code_tree(game: Game) -> dict[str, Any]:
@@ -155,7 +168,7 @@ def _named(data: Source | None, wanted: Recipe) -> str | None:
     return str(Path(data).resolve() if Path(data).exists() else data)  # a run is resumed from anywhere
 
 
-def opened(wanted: Recipe, data: Source | None, show: Show) -> Dataset:
+def opened(wanted: Recipe, data: Source | None, say: Callable[[str], None]) -> Dataset:
     """The recipe's data set, or another one, prepared as the recipe says."""
     source = wanted["data"] if data is None else data
     if source is None:
@@ -168,7 +181,7 @@ def opened(wanted: Recipe, data: Source | None, show: Show) -> Dataset:
         labels=wanted["labels"],
         bad_files=wanted["bad_files"],
         fit=wanted["fit"],
-        say=show.say,
+        say=say,
     )
 
 

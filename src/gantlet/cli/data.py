@@ -26,10 +26,11 @@ def data(
         typer.echo("\n".join(report.lines()))
     dataset = open_source(source, size=size, bad_files=1.0)  # refuses what cannot be trained on
     sheet = contact_sheet(dataset, out)
-    chosen = api.auto_for(dataset, pick_device(), duplicates=report.duplicates)
-    why = [*chosen.why, api.estimate(chosen, dataset, pick_device())]
+    given = ["bad_files=1", *([] if size is None else [f"size={size}"])]
+    chosen, _ = api.auto_for(dataset, pick_device(), *given, duplicates=report.duplicates)
+    why = chosen.why
     if json:
-        typer.echo(json_.dumps({**report.to_json(), "auto": why, "sheet": str(sheet)}))
+        typer.echo(json_.dumps({**report.to_json(), "auto": list(why), "sheet": str(sheet)}))
         return
     typer.echo("`gantlet train auto` would choose:\n" + "\n".join(f"  {line}" for line in why))
     typer.echo(f"contact sheet: {sheet}")

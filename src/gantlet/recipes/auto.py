@@ -51,18 +51,22 @@ def _points(facts: Facts) -> Recipe:
 
 
 def _images(facts: Facts) -> Recipe:
-    channels, height, width = facts.spec.shape
+    channels, *_ = facts.spec.shape
+    height, width = side = _size(facts)
+    shrunk = tuple(facts.spec.shape[1:]) != side
     gamma, why_gamma = _gamma(height, width)
-    net, why_net = _width(facts)
+    net, why_net = _width(facts, height * width)
     batch, why_batch = _batch(facts)
     steps, why_steps = _steps(facts, batch)
     base = r1gan().override(
         f"penalties.r1.gamma={gamma}", f"penalties.r2.gamma={gamma}", f"G.width={net}", f"D.width={net}",
         f"batch={batch}", f"steps={steps}", f"precision={'bf16' if facts.bf16 else 'float32'}",
+        *([f"size=[{height}, {width}]"] if shrunk else []),
     )  # fmt: skip
     why = (
-        f"{facts.spec.count:,} images {width} x {height}, {channels} channel{'s' * (channels > 1)}: "
-        "r1gan, the relativistic pair with R1 and R2, which converges without tuning",
+        f"{facts.spec.count:,} images {height} x {width}, {channels} channel{'s' * (channels > 1)}: "
+        "r1gan, the relativistic pair with R1 and R2",
+        *([f"from {facts.spec.shape[1]} x {facts.spec.shape[2]}: larger is slow without a GPU"] if shrunk else []),
         why_gamma,
         why_net,
         why_batch,
@@ -72,6 +76,18 @@ def _images(facts: Facts) -> Recipe:
         *([f"{facts.duplicates:,} images repeat another: they count twice"] if facts.duplicates else []),
     )
     return Recipe("auto", base.tree, why)
+
+
+MOST_WITHOUT_GPU = 64 * 64  # pixels
+
+
+def _size(facts: Facts) -> tuple[int, int]:
+    """The data's own size; without a GPU no more pixels than a processor trains in hours, in the same aspect."""
+    _, height, width = facts.spec.shape
+    scale = (MOST_WITHOUT_GPU / (height * width)) ** 0.5
+    if facts.gpu_bytes or scale >= 0.8:
+        return height, width
+    return max(8, round(height * scale / 4) * 4), max(8, round(width * scale / 4) * 4)
 
 
 # side -> gamma of R1 and of R2, from sweeps in steps of 4 (docs/benchmarks.md, "Penalty weight")
@@ -87,10 +103,11 @@ def _gamma(height: int, width: int) -> tuple[float, str]:
     return round(gamma, 2), f"R1 and R2 gamma {gamma:.2g}: the best measured at {near} x {near}, times the area"
 
 
-def _width(facts: Facts) -> tuple[int, str]:
+def _width(facts: Facts, pixels: int) -> tuple[int, str]:
     if facts.gpu_bytes:
         return 64, "64 filters: there is a GPU"
-    return 32, f"32 filters: {facts.cores} processor cores and no GPU"
+    width = 32 if pixels <= 32 * 32 else 16
+    return width, f"{width} filters: {facts.cores} processor cores and no GPU"
 
 
 def _batch(facts: Facts) -> tuple[int, str]:
