@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +82,7 @@ def measure(*, data: str | None = None, quick: bool = False, say: Say = print) -
         "best plain": best,
         "ratio": {name: ratios(times[best], t) for name, t in times.items() if name not in plains},
         "sampling": _sampling(quick=quick),
+        "starting": _starting(quick=quick),
         "reading": _reading(quick=quick),
     }
 
@@ -114,6 +119,29 @@ def _reading(*, quick: bool) -> dict[str, float]:
             "batches_images_per_s": 64 / summary(times)["median"]}  # fmt: skip
 
 
+def _starting(*, quick: bool) -> dict[str, float]:
+    """Seconds from the command to its end, or to the first step of a training (medians of whole processes)."""
+    command = [sys.executable, "-m", "gantlet"]
+    commands = {"--help": ["--help"], "list": ["list"], "show dcgan": ["show", "dcgan"]}
+    sides = {
+        name: lambda a=a: subprocess.run([*command, *a], check=True, capture_output=True)
+        for name, a in commands.items()
+    }
+    with tempfile.TemporaryDirectory() as out:
+        place = iter(Path(out) / str(i) for i in range(1_000))
+
+        def first_step() -> None:
+            train = ["train", "r1gan", "--data", "digits", "--steps", "100000", "--out", str(next(place))]
+            with subprocess.Popen([*command, *train], stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                while not process.stdout.readline().startswith("step 1/"):
+                    pass
+                process.kill()
+
+        times = in_turn({**sides, "first step of train --data digits": first_step}, repeats=3 if quick else 7, inner=1)
+    return {name: summary(t)["median"] for name, t in times.items()}
+
+
 def _photos(folder: Path, count: int) -> None:
     """Smooth random pictures: they decode like photos."""
     folder.mkdir(parents=True)
@@ -123,25 +151,17 @@ def _photos(folder: Path, count: int) -> None:
         Image.fromarray(small).resize((178, 218), Image.Resampling.BICUBIC).save(folder / f"{i:05d}.jpg", quality=90)
 
 
-class _cache_in:
+@contextmanager
+def _cache_in(folder: Path) -> Iterator[None]:
     """GANTLET_CACHE for a while."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        import os
-
-        self.before = os.environ.get("GANTLET_CACHE")
-        os.environ["GANTLET_CACHE"] = str(self.folder)
-
-    def __exit__(self, *_: object) -> None:
-        import os
-
-        if self.before is None:
-            del os.environ["GANTLET_CACHE"]
-        else:
-            os.environ["GANTLET_CACHE"] = self.before
+    before = os.environ.get("GANTLET_CACHE")
+    os.environ["GANTLET_CACHE"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("GANTLET_CACHE")
+        if before is not None:
+            os.environ["GANTLET_CACHE"] = before
 
 
 def text(table: dict[str, Any]) -> str:
@@ -163,5 +183,7 @@ def text(table: dict[str, Any]) -> str:
         f"A folder of {read['images']:,} JPEGs (178 x 218 -> 64 x 64): first start {read['first_start_s']:.1f} s "
         f"({read['decoded_per_s']:.0f} images/s), second start {read['second_start_s']:.2f} s, "
         f"then {read['batches_images_per_s']:,.0f} images/s.",
+        "",
+        "Whole processes: " + ", ".join(f"{name} {t:.2f} s" for name, t in table["starting"].items()) + ".",
     ]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Data, Game, Loss, Turn
 from gantlet.core.guard import guarded_step, laid_out_as, may_shrink, refuse_coupling
-from gantlet.core.machine import Ranks
+from gantlet.core.machine import Ranks, seed_generators
 from gantlet.core.noise import key_of
 from gantlet.core.when import Now
 
@@ -119,7 +119,7 @@ class Engine:
 
     def stage(self, game: Game, batch: Batch, now: Now, *, grad: bool) -> Any:
         """What all players see; with a graph only where somebody differentiates through it."""
-        torch.manual_seed(key_of(now.seed, now.step, now.play, now.first, "stage"))
+        seed_generators(self.device, key_of(now.seed, now.step, now.play, now.first, "stage"))
         with self._region(), torch.set_grad_enabled(grad):
             return game.stage(batch, now)
 
@@ -208,7 +208,7 @@ class Engine:
     def _differentiate(
         self, state: State, turn: Turn, player: Player, scene: Any, now: Now, share: float, create_graph: bool
     ) -> tuple[Grads, Loss]:
-        torch.manual_seed(key_of(now.seed, now.step, now.play, now.first, turn.name))
+        seed_generators(self.device, key_of(now.seed, now.step, now.play, now.first, turn.name))
         held = nullcontext() if create_graph else _only_these_learn(state.game, player.weights)
         with held, self._region(), torch.enable_grad():
             loss = turn.loss(scene)

@@ -118,7 +118,7 @@ def small() -> Recipe:
                 "D": use("adam", lr=use("cosine", start=3e-3)),
                 "G": use("adam", lr=use("cosine", start=4e-3)),
             },
-            "average": use("ema", half_life_images=20_000, ramp_up=0.05),
+            "average": use("ema", half_life_images=50_000, ramp_up=0.05),
             "steps": 12_000,
         },
     )
