@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from gantlet.core.recipe import recipe as _recipe
 from gantlet.core.registry import use
 from gantlet.core.train import Watch
 from gantlet.data import Dataset, open_source
+from gantlet.data.source import KNOWN, split_of
 from gantlet.recipes.auto import facts_of
 from gantlet.runs import model as models
 from gantlet.runs.build import decide, seconds_per_step
@@ -81,8 +83,8 @@ def _begun(
     wanted = base.override(*changes, **values)
     folder = _new_folder(out, wanted.name, ranks)
     dataset = ranks.first_alone(lambda: opened(wanted, data, show.say))
-    if base.name == "auto" and isinstance(what, str):
-        wanted, dataset = auto_for(dataset, place, *changes, say=show.say, **values)
+    if base.name == "auto" and not base.why:  # a run.yaml of `auto` has been decided
+        wanted, dataset = auto_for(dataset, place, *changes, data=data, ranks=ranks, say=show.say, **values)
     wanted = wanted.override(data=_named(data, wanted))
     if wanted.why:
         show.say("auto:\n" + "\n".join(f"  {line}" for line in wanted.why))
@@ -109,8 +111,9 @@ def _resumed(
     wanted = was.override(*changes, **values)
     for path, (before, after) in changed(was.tree, wanted.tree).items():
         show.say(f"changed: {path} {before} -> {after}")
-    place = pick_device(device) if device else None
-    ranks = Ranks.join(place or torch.device("cpu"))
+    began_on = torch.device((folder.read().get("decided") or {}).get("device", "cpu"))
+    place = pick_device(device or began_on.type)
+    ranks = Ranks.join(place)
     dataset = ranks.first_alone(lambda: opened(wanted, data, show.say))
     return Session.resume(wanted, dataset, folder, show=show, device=place, game=game)
 
@@ -119,6 +122,8 @@ def base_recipe(what: Any) -> Recipe:
     """The recipe that was named, as a file or by name, or given."""
     if isinstance(what, Recipe):
         return what
+    if str(what) in registry.recipe.parts:  # also when a folder is called so
+        return _recipe(str(what))
     path = Path(what)
     if path.suffix in (".yaml", ".yml") or path.is_dir():
         folder = RunFolder(path)
@@ -133,25 +138,34 @@ MOST_MINUTES = 60  # what `auto` asks for when nobody says how many steps
 
 
 def auto_for(
-    dataset: Dataset, device: torch.device, *changes: str, duplicates: int = 0, say: Callable[[str], None] | None = None,
-    **values: Any,
+    dataset: Dataset, device: torch.device, *changes: str, data: Source | None = None, duplicates: int = 0,
+    ranks: Ranks | None = None, say: Callable[[str], None] | None = None, **values: Any,
 ) -> tuple[Recipe, Dataset]:  # fmt: skip
     """What `auto` chooses for this data on this machine, and the data as it wants it; `.why` says it in lines."""
-    chosen = _recipe("auto", facts_of(dataset.spec, device, duplicates=duplicates)).override(*changes, **values)
-    size = chosen["size"]
-    if size is not None and dataset.spec.shape[1:] != tuple(size if isinstance(size, list) else (size, size)):
-        dataset = opened(chosen, dataset.name, say or (lambda text: None))
+    asked = _recipe("auto").override(*changes, **values)
+    source = asked["data"] if data is None else data
+    free = asked["size"] is None and isinstance(source, str | Path)  # may it choose another size?
+    facts = facts_of(dataset.spec, device, duplicates=duplicates, resizable=free)
+    chosen = _recipe("auto", facts).override(*changes, **values)
+    why = list(chosen.why)
+    if changes or values:
+        why.append(f"and as you asked: {', '.join([*changes, *(f'{k}={v}' for k, v in values.items())])}")
+    if free and chosen["size"] is not None:
+        dataset = opened(chosen, source, say or (lambda text: None))
     step = seconds_per_step(chosen, dataset, decide(chosen, device))
-    most = int(MOST_MINUTES * 60 / step)
+    if ranks is not None:  # one machine's clocks differ; the number of steps must not
+        step = float(ranks.mean([torch.tensor(step, device=device)])[0])
+    most = max(100, int(MOST_MINUTES * 60 / step) // 100 * 100)
     told = "steps" in values or any(change.startswith("steps=") for change in changes)
     if not told and most < chosen["steps"]:
-        steps = max(100, most // 100 * 100)
-        lines = (*chosen.why, f"{steps:,} of those steps: what fits into {MOST_MINUTES} minutes here")
-        chosen = replace(chosen.override(steps=steps), why=lines)
+        chosen = chosen.override(steps=most)
+        why.append(f"{most:,} of those steps: what fits into {MOST_MINUTES} minutes here")
     minutes = step * chosen["steps"] / 60
     said = f"about {minutes:.0f} minutes" if minutes < 100 else f"about {minutes / 60:.1f} hours"
-    last = f"{said if minutes > 1.5 else 'a minute or less'} for {chosen['steps']:,} steps, {1e3 * step:.0f} ms each"
-    return replace(chosen, why=(*chosen.why, last)), dataset
+    why.append(
+        f"{said if minutes > 1.5 else 'a minute or less'} for {chosen['steps']:,} steps, {1e3 * step:.0f} ms each"
+    )
+    return replace(chosen, why=tuple(why)), dataset
 
 
 def _code_tree(game: Game) -> dict[str, Any]:
@@ -160,12 +174,14 @@ def _code_tree(game: Game) -> dict[str, Any]:
 
 
 def _named(data: Source | None, wanted: Recipe) -> str | None:
-    """What run.yaml says of the data: a SOURCE, or nothing for data from code."""
-    if data is None:
-        return wanted["data"]  # type: ignore[no-any-return]
-    if not isinstance(data, str | Path):
+    """What run.yaml says of the data: a SOURCE that is found from any folder, or nothing for data from code."""
+    source = wanted["data"] if data is None else data
+    if not isinstance(source, str | Path):
         return None
-    return str(Path(data).resolve() if Path(data).exists() else data)  # a run is resumed from anywhere
+    base, split = split_of(str(source))
+    if base in KNOWN or not Path(base).exists():
+        return str(source)
+    return f"{Path(base).resolve()}{f'#{split}' if split else ''}"
 
 
 def opened(wanted: Recipe, data: Source | None, say: Callable[[str], None]) -> Dataset:
@@ -208,7 +224,7 @@ def load(path: str | Path, *, device: str | None = None, game: Game | None = Non
 
 
 def _from_hub(name: str) -> Path:
-    if name.count("/") != 1 or name.startswith((".", "/")):
+    if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).parent.is_dir():
         raise InputError(f"{name}: there is no such folder; name a run, a saved model, or a Hub id (owner/name)")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -244,9 +260,12 @@ def evaluate(real: Any, fake: Any, **options: Any) -> dict[str, Any]:
 
 
 def plug_in(modules: Sequence[str]) -> None:
-    """Import modules that register parts (`--with your_module`)."""
+    """Import modules that register parts (`--with your_module`), also from the current folder."""
+    here = str(Path.cwd())
+    if modules and here not in sys.path:
+        sys.path.insert(0, here)
     for name in modules:
         try:
             importlib.import_module(name)
-        except ImportError as error:
-            raise InputError(f"--with {name}: {error}") from error
+        except Exception as error:  # whatever a user's module raises is the user's to mend
+            raise InputError(f"--with {name}: {type(error).__name__}: {error}") from error

@@ -271,3 +271,74 @@ def test_your_own_game_and_modules_train_and_resume_from_code(tmp_path):
 def test_minutes_stop_a_run_saved(tmp_path):
     run = begin(tmp_path / "r", steps=1_000_000, minutes=0.01)
     assert "minutes are over" in run.reason and checkpoint.states(RunFolder(run.path).state)
+
+
+def test_a_run_of_auto_repeats_what_was_decided(tmp_path):
+    first = gantlet.train("auto", "G.width=4", "D.width=4", out=tmp_path / "a", device="cpu", steps=3, seed=7, batch=8)
+    again = gantlet.train(str(first.path / "run.yaml"), out=tmp_path / "b", device="cpu")
+    assert same(first.path, again.path)
+    facts = yaml.safe_load((again.path / "run.yaml").read_text())
+    assert facts["settings"]["seed"] == 7 and any("as you asked" in line for line in facts["why"])
+
+
+def test_a_recipe_s_name_means_the_recipe_also_beside_a_folder_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    begin(tmp_path / "r1gan", steps=2)
+    assert begin(tmp_path / "other", "batch=4", steps=3).step == 3
+
+
+def test_another_optimiser_does_not_take_over_moments(tmp_path):
+    begin(tmp_path / "r", steps=3)
+    with pytest.raises(StateError, match=r"moments of Adam saved, RMSprop here"):
+        gantlet.train(tmp_path / "r", "players.G=rmsprop", resume=True, steps=4)
+    assert gantlet.train(tmp_path / "r", resume=True, steps=4).step == 4, "the refused change has not been kept"
+
+
+def test_a_run_that_died_before_its_first_save_is_begun_again(tmp_path):
+    seen = Seen()
+    with pytest.raises(NonFiniteError):
+        begin(tmp_path / "r", "save_every=0", steps=9, watch=nan_at(2))
+    run = gantlet.train(tmp_path / "r", resume=True, show=seen)
+    assert run.step == 9 and any("beginning at the first step" in line for line in seen.lines)
+
+
+def test_a_seed_cannot_change(tmp_path):
+    begin(tmp_path / "r", steps=2)
+    with pytest.raises(InputError, match="seed 5: the run began with 0"):
+        gantlet.train(tmp_path / "r", resume=True, steps=3, seed=5)
+
+
+def test_looking_at_a_run_without_averages_changes_nothing(tmp_path):
+    """Batch norm in the generator, drawn with its live weights."""
+    changes = ("average=null", "batch=8", "G.width=4", "D.width=4", "save_every=0")
+    a, b = (
+        gantlet.train("dcgan", *changes, f"sample_every={k}", out=tmp_path / str(k), device="cpu", steps=4)
+        for k in (0, 1)
+    )
+    assert same(a.path, b.path)
+
+
+def test_points_of_any_dimension_train_and_sample(tmp_path):
+    run = gantlet.train("auto", data=torch.randn(200, 5), out=tmp_path / "r", device="cpu", steps=2, batch=8)
+    assert run.grid is None and gantlet.load(run.path).sample(3).shape == (3, 5)
+
+
+def test_a_run_is_resumed_from_another_folder(tmp_path, monkeypatch):
+    from PIL import Image
+
+    (tmp_path / "here" / "photos").mkdir(parents=True)
+    for i in range(30):
+        Image.effect_noise((8, 8), 50 + i).save(tmp_path / "here" / "photos" / f"{i}.png")
+    monkeypatch.chdir(tmp_path / "here")
+    gantlet.train("r1gan", *SMALL, data="photos#train", out=tmp_path / "r", device="cpu", steps=2)
+    monkeypatch.chdir(tmp_path)
+    assert gantlet.train(tmp_path / "r", resume=True, steps=3).step == 3
+
+
+def test_a_log_cut_off_by_a_crash_loses_that_row_alone(tmp_path):
+    begin(tmp_path / "r", steps=2)
+    with (tmp_path / "r" / "log.jsonl").open("a") as file:
+        file.write('{"attempt": 1, "st')
+    gantlet.train(tmp_path / "r", resume=True, steps=3)
+    rows = RunFolder(tmp_path / "r").rows()
+    assert [row["step"] for row in rows] == [1, 2, 3] and rows[-1]["attempt"] == 2

@@ -66,6 +66,10 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        return _say(f"{error.filename or 'writing'}: {error.strerror or error}", 1)
     except GantletError as error:
         if debug:
             traceback.print_exc()

@@ -35,9 +35,10 @@ def train(
     """
     from gantlet import api
     from gantlet.cli.progress import shown
-    from gantlet.core.machine import ranks_from_environment
+    from gantlet.core.machine import keep_freed_memory, ranks_from_environment
 
     api.plug_in(with_ or [])
+    keep_freed_memory()
     texts = {"size": _size(size) if size is not None else None, "steps": steps, "seed": seed}
     settings: dict[str, Any] = {k: v for k, v in texts.items() if v is not None}  # checked with the rest of the recipe
     with shown(first=ranks_from_environment()[0] == 0) as show:
@@ -51,7 +52,7 @@ def train(
 def _size(text: str) -> int | list[int] | str:
     """`64` or `48x64` (height x width); anything else is left for the recipe's check to refuse."""
     parts = text.lower().split("x")
-    if all(p.isdigit() for p in parts) and len(parts) in (1, 2):
+    if all(p.isdecimal() for p in parts) and len(parts) in (1, 2):
         return int(parts[0]) if len(parts) == 1 else [int(p) for p in parts]
     return text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ def pick_device(name: str | None = None) -> torch.device:
         raise InputError(
             f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s), counted from 0"
         )
+    if name == "cuda":  # one each, where several ranks share a machine
+        return torch.device("cuda", ranks_from_environment()[0] % torch.cuda.device_count())
     return device
 
 
@@ -82,6 +85,21 @@ def seed_generators(device: torch.device, seed: int) -> None:
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)
     if device.type == "mps":
         torch.mps.manual_seed(seed)
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc keep the pages that tensors free, instead of giving them back and clearing fresh ones every step.
+
+    Every activation above 128 KiB is otherwise mapped and unmapped anew. Answers whether the allocator took it (Linux
+    with glibc); memory stays at its peak until the process ends.
+    """
+    never, option = 2**31 - 1, {"M_TRIM_THRESHOLD": -1, "M_TOP_PAD": -2, "M_MMAP_MAX": -4}  # from malloc.h
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    wanted = {"M_MMAP_MAX": 0, "M_TRIM_THRESHOLD": never, "M_TOP_PAD": 64 << 20}
+    return all(mallopt(option[name], value) == 1 for name, value in wanted.items())
 
 
 @dataclass(frozen=True)

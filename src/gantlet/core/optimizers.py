@@ -38,6 +38,12 @@ class Player:
         self.scale: Tensor | None = None  # fp16 loss scale, a 0-d tensor; None: no scaling
         self.grown: Tensor | None = None  # good steps since the scale last changed
 
+    @property
+    def kind(self) -> str:
+        """Which moments it keeps: a state of one kind does not fit another."""
+        marks = [name for name in ("amsgrad", "momentum") if self.opt.param_groups[0].get(name)]
+        return " ".join([type(self.opt).__name__, *marks])
+
     def use_scaler(self) -> None:
         """Scale losses so that fp16 gradients do not vanish (Micikevicius et al. 2018, "Mixed precision training")."""
         device = self.weights[0].device
@@ -46,7 +52,7 @@ class Player:
 
     def state_dict(self) -> dict[str, Any]:
         extra = {} if self.scale is None else {"scale": self.scale, "grown": self.grown}
-        return {"opt": self.opt.state_dict()["state"], **extra}
+        return {"kind": self.kind, "opt": self.opt.state_dict()["state"], **extra}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over moments; each is laid out in memory as its weight is, which fused kernels rely on."""

@@ -22,12 +22,13 @@ class Facts(NamedTuple):
     cores: int = 1
     gpu_bytes: int = 0  # memory of the GPU, 0 without one
     bf16: bool = False
+    resizable: bool = True  # may another size be chosen?
 
 
-def facts_of(spec: Spec, device: torch.device, *, duplicates: int = 0) -> Facts:
+def facts_of(spec: Spec, device: torch.device, *, duplicates: int = 0, resizable: bool = True) -> Facts:
     """The facts for this data on this machine."""
     gpu = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
-    return Facts(spec, duplicates, os.cpu_count() or 1, gpu, fast_bf16(device))
+    return Facts(spec, duplicates, os.cpu_count() or 1, gpu, fast_bf16(device), resizable)
 
 
 @recipe
@@ -85,7 +86,7 @@ def _size(facts: Facts) -> tuple[int, int]:
     """The data's own size; without a GPU no more pixels than a processor trains in hours, in the same aspect."""
     _, height, width = facts.spec.shape
     scale = (MOST_WITHOUT_GPU / (height * width)) ** 0.5
-    if facts.gpu_bytes or scale >= 0.8:
+    if facts.gpu_bytes or scale >= 0.8 or not facts.resizable:
         return height, width
     return max(8, round(height * scale / 4) * 4), max(8, round(width * scale / 4) * 4)
 
@@ -116,7 +117,7 @@ def _batch(facts: Facts) -> tuple[int, str]:
     if facts.gpu_bytes:
         _, height, width = facts.spec.shape
         per_row = height * width * 64 * 4 * 24  # activations of both networks, twice differentiated
-        wanted = max(16, min(256, int(2 ** ((facts.gpu_bytes / 4 / per_row).__floor__().bit_length() - 1))))
+        wanted = max(4, min(256, int(2 ** ((facts.gpu_bytes / 4 / per_row).__floor__().bit_length() - 1))))
     few = max(2, facts.spec.count // 4)
     if facts.spec.count and few < wanted:
         return few, f"batch {few}: a quarter of the {facts.spec.count} images"

@@ -103,7 +103,7 @@ def r1gan() -> Recipe:
 
 @recipe
 def small() -> Recipe:
-    """Small images in minutes on a processor: small networks, lazy R1, high rates with a cosine to zero."""
+    """Small images in minutes on a processor: small networks, lazy R1 (Karras et al. 2020), a cosine to zero."""
     return Recipe(
         "small",
         {

@@ -64,12 +64,13 @@ def save(record: Mapping[str, Any], folder: Path, step: int) -> Path:
         _verify(final)
     except (OSError, SafetensorError, StateError) as error:
         shutil.rmtree(aside, ignore_errors=True)
-        good = [p.name for p in states(folder)]
+        good = [p.name for p in states(folder) if p != final]
         left = f"the states before it are intact ({', '.join(good)})" if good else "there is no earlier state"
         raise StateError(
             f"{final}: could not save the state: {error}; {left}. Free some space, then --resume"
         ) from error
-    for old in states(folder)[KEPT:]:
+    leftovers = [p for p in folder.glob(".step-*") if p.is_dir()]  # of writes that were killed
+    for old in [*states(folder)[KEPT:], *leftovers]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -115,6 +116,10 @@ def differences(fresh: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]
     players = (set(fresh["players"]), set(saved.get("players", {})))
     if players[0] != players[1]:
         found.append(f"players: {sorted(players[1])} saved, {sorted(players[0])} here")
+    for name in players[0] & players[1]:
+        kinds = (fresh["players"][name].get("kind"), saved["players"][name].get("kind"))
+        if kinds[0] != kinds[1]:
+            found.append(f"players.{name}: moments of {kinds[1]} saved, {kinds[0]} here")
     return sorted(found)
 
 
@@ -139,7 +144,9 @@ def _write(record: Mapping[str, Any], aside: Path) -> None:
 
 def _flush(path: Path) -> None:
     """Down to the disk: a rename must not outlive what it names."""
-    handle = os.open(path, os.O_RDONLY)
+    if path.is_dir() and os.name == "nt":  # Windows flushes no folders
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

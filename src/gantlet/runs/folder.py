@@ -44,6 +44,9 @@ class RunFolder:
         """The empty folder itself, once it is sure that the run can begin."""
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self.yaml, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # ours alone, whoever else begins now
+        except FileExistsError as error:
+            raise InputError(f"{self.path}: another run has just begun here; choose another --out") from error
         except OSError as error:
             raise InputError(f"{self.path}: cannot be made: {error.strerror}; choose another --out") from error
 
@@ -98,6 +101,9 @@ class Log:
     def __init__(self, folder: RunFolder) -> None:
         self.path = folder.log
         rows = list(_json_lines(self.path))
+        if self.path.exists() and self.path.stat().st_size and not self.path.read_bytes().endswith(b"\n"):
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("\n")  # a crash cut the last row off
         self.attempt = 1 + max((int(row["attempt"]) for row in rows), default=0)
 
     def write(self, row: dict[str, Any]) -> None:

@@ -88,6 +88,8 @@ def load(folder: Path, *, device: str | torch.device | None = None, game: Game |
         raise InputError(f"{folder} holds no model: {Path(str(error.filename)).name} is missing") from error
     except (OSError, ValueError, SafetensorError) as error:
         raise StateError(f"{folder}: the model cannot be read: {error}") from error
+    if not isinstance(config, dict) or not {"spec", "game"} <= config.keys():
+        raise InputError(f"{folder}: {CONFIG} is not of a gantlet model")
     facts = config["spec"]
     spec = Spec(tuple(facts["shape"]), classes=facts["classes"], given=tuple(tuple(g) for g in facts["given"]),
                 count=facts["count"])  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,30 @@ import torch
 from PIL import Image
 
 from gantlet.core.errors import InputError
-from gantlet.core.game import Game
+from gantlet.core.game import Game, Spec
 from gantlet.data import save_picture, to_uint
 from gantlet.runs.model import CHUNK, Model
 
 POINTS = 5_000  # a scatter of fewer says little
+
+
+def can_be_drawn(spec: Spec) -> bool:
+    """Images of up to four channels and points in the plane have a picture."""
+    return (len(spec.shape) == 3 and spec.shape[0] <= 4) or spec.shape == (2,)
+
+
+@contextmanager
+def looked_at(game: Game) -> Iterator[None]:
+    """What generates in evaluation mode, and back: looking moves no running statistics."""
+    modules = [m for part in game.made_of().values() for m in part.modules()]
+    before = [(m, m.training) for m in modules]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 @torch.no_grad()

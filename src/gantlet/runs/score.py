@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -53,6 +54,7 @@ def _floor(dataset: Dataset, reals: Moments, n: int) -> float | None:
     return frechet(reals, _spread(held, n)) if len(held) > 1 else None
 
 
+@lru_cache(maxsize=8)  # the same every time a run looks
 def _spread(dataset: Dataset, most: int) -> Moments:
     """Of up to `most` rows, evenly spread over the set."""
     count = len(dataset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from gantlet.runs import checkpoint, model
 from gantlet.runs.build import Decided, build, decide, numbers
 from gantlet.runs.folder import Log, RunFolder
 from gantlet.runs.memory import out_of_memory, rows_that_fit
-from gantlet.runs.samples import draw
+from gantlet.runs.samples import can_be_drawn, draw, looked_at
 from gantlet.runs.score import Score, thumbnail_score
 
 STOPS = 10  # several ranks ask each other every so many steps whether to stop
@@ -119,18 +120,13 @@ class Session:
         _compare(facts, dataset, torch.device(decided.device), show)
         ranks = Ranks.join(torch.device(decided.device))
         state, engine = build(recipe, dataset.spec, decided, steps=recipe["steps"], ranks=ranks, game=game)
-        record, path = checkpoint.load(folder.state, show.say)
-        misfits = checkpoint.differences(state.state_dict(), record)
-        if misfits:
-            listed = "\n".join(f"  {line}" for line in misfits[:8])
-            raise StateError(
-                f"{path}: this state is of another game than run.yaml describes ({len(misfits)} differences):\n{listed}\n"
-                "put run.yaml back as it was, or start anew with another --out"
-            )
-        state.load_state_dict(record)
+        if checkpoint.states(folder.state):
+            _take_over(state, folder, recipe, show)
+        else:
+            show.say("nothing had been saved yet: beginning at the first step")
         if ranks.first:
             folder.write({**facts, "settings": recipe.tree})
-        return cls(recipe, folder, dataset, state, engine, recipe["steps"], show, saved=state.now.step)
+        return cls(recipe, folder, dataset, state, engine, recipe["steps"], show, saved=state.now.step or None)
 
     # ---- playing --------------------------------------------------------------------------------------------------
 
@@ -139,25 +135,30 @@ class Session:
         self._began = time.monotonic()
         self._mark = (self._began, self.state.now.step, self.state.now.images)
         self.log = Log(self.folder) if self.engine.ranks.first else None
-        reason = "done"
         feed = Prefetch(self._stream())
         try:
-            with _signals() as asked:
-                every_step: list[Watch] = [*watch, *self._watchers(asked, minutes)]
-                train(self.state, self.engine, feed, self.steps, every_step)
-        except Stop as stop:
-            reason = str(stop)
+            with _signals() as asked:  # they wait until the last state is on disk
+                reason = self._play(feed, [*watch, *self._watchers(asked, minutes)])
+                self._finish()
         except NonFiniteError as error:
             raise NonFiniteError(f"{error}\n{self._last_good()}") from error
         except Exception as error:
             if not out_of_memory(error):
                 raise
-            raise GantletError(self._too_big(error, feed)) from error
+            traceback.clear_frames(error.__traceback__)  # which hold the step that was too big
+            raise GantletError(self._too_big(feed)) from error
         finally:
             feed.close()
-        self._finish()
         seconds = time.monotonic() - self._began
         return Outcome(self.folder.path, self.state.now.step, reason, self.grid, self.score, seconds)
+
+    def _play(self, feed: Data, watch: Sequence[Watch]) -> str:
+        """To the last step, or until somebody asks to stop; why it ended."""
+        try:
+            train(self.state, self.engine, feed, self.steps, watch)
+        except Stop as stop:
+            return str(stop) if self.state.now.step < self.steps else "done"
+        return "done"
 
     def _stream(self) -> Stream:
         return Stream(self.dataset, seed=self.recipe["seed"], flip=self.recipe["flip"])
@@ -215,12 +216,14 @@ class Session:
         if not self.engine.ranks.first:
             return
         state.check_finite()
-        self.score = thumbnail_score(state.best_game(), self.dataset)
-        self.grid = draw(state.best_game(), self.folder.samples / f"step-{state.now.step:08d}.png",
-                         n=self.recipe["samples"], seed=self.recipe["seed"])  # fmt: skip
+        game, path = state.best_game(), self.folder.samples / f"step-{state.now.step:08d}.png"
+        with looked_at(game):
+            self.score = thumbnail_score(game, self.dataset)
+            if can_be_drawn(self.dataset.spec):
+                self.grid = draw(game, path, n=self.recipe["samples"], seed=self.recipe["seed"])
 
     def save(self) -> None:
-        """A state on disk; refused while anything in it is not finite."""
+        """A state on disk; refused once a term or a gradient was not finite."""
         self.state.check_finite()
         if self.saved == self.state.now.step:
             return
@@ -248,7 +251,7 @@ class Session:
             return "nothing had been saved yet; start anew with the change"
         return f"the last good state is step {self.saved}; go on from there with: gantlet train {self.folder.yaml} --resume"
 
-    def _too_big(self, error: Exception, feed: Data) -> str:
+    def _too_big(self, feed: Data) -> str:
         fits = rows_that_fit(self.state, self.engine, feed)
         batch, now = self.recipe["batch"], self.state.now.step
         way = f"batch={fits} fits" if fits else "not even one row fits: use smaller networks or a smaller size"
@@ -266,13 +269,28 @@ def _data_facts(dataset: Dataset) -> dict[str, Any]:
             "classes": spec.classes, "count": spec.count}  # fmt: skip
 
 
+def _take_over(state: State, folder: RunFolder, recipe: Recipe, show: Show) -> None:
+    """The last good state into a fresh one; StateError with the differences when it is of another game."""
+    record, path = checkpoint.load(folder.state, show.say)
+    misfits = checkpoint.differences(state.state_dict(), record)
+    if misfits:
+        listed = "\n".join(f"  {line}" for line in misfits[:8])
+        raise StateError(
+            f"{path}: this state is of another game than run.yaml describes ({len(misfits)} differences):\n{listed}\n"
+            "take back what was changed, here or in run.yaml, or start anew with another --out"
+        )
+    if record["now"]["seed"] != recipe["seed"]:
+        raise InputError(f"seed {recipe['seed']}: the run began with {record['now']['seed']}, and a seed cannot change")
+    state.load_state_dict(record)
+
+
 def _decided(facts: dict[str, Any], recipe: Recipe, device: torch.device | None) -> Decided:
     """What was decided when the run began, unless another device or precision is asked for now."""
     was = facts.get("decided") or {}
     if device is None:
         device = torch.device(was.get("device", "cpu"))
     fresh = decide(recipe, device)
-    kept = was.get("device") == fresh.device and recipe["precision"] == "auto"
+    kept = torch.device(was.get("device", "cpu")).type == device.type and recipe["precision"] == "auto"
     return Decided(fresh.device, str(was["precision"]), bool(was["channels_last"])) if kept else fresh
 
 
