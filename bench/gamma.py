@@ -22,7 +22,7 @@ from gantlet.runs.score import thumbnail_score
 
 GAMMAS = (0.0625, 0.25, 1.0, 4.0)
 # data set -> (steps, width, size): what a few minutes a cell allow on two cores
-SETS = {"digits": (1_500, 32, None), "mnist": (1_000, 16, None), "eurosat_rgb": (600, 16, 32)}
+SETS = {"digits": (1_500, 32, None), "mnist": (600, 16, None), "eurosat_rgb": (400, 16, 32)}
 
 Say = Callable[[str], None]
 

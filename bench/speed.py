@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from PIL import Image
 from common import in_turn, machine, machine_text, ratios, summary
 from gantlet import api
 from gantlet.core.game import Batch, Spec
-from gantlet.core.machine import fast_bf16
+from gantlet.core.machine import fast_bf16, keep_freed_memory
 from gantlet.data import Stream, open_source
 from gantlet.runs.build import Decided, build
 from plain_dcgan import Loop
@@ -61,21 +61,25 @@ def plain(*, channels_last: bool) -> Callable[[], None]:
     return lambda: loop.step(x)
 
 
+SIDES: dict[str, Callable[[], Callable[[], Any]]] = {
+    "plain, channels first": lambda: plain(channels_last=False),
+    "plain, channels last": lambda: plain(channels_last=True),
+    "gantlet float32, channels first": lambda: ours(precision="float32", channels_last=False),
+    "gantlet float32, channels last": lambda: ours(precision="float32", channels_last=True),
+    "gantlet bf16, channels last": lambda: ours(precision="bf16", channels_last=True),
+}
+
+
 def measure(*, data: str | None = None, quick: bool = False, say: Say = print) -> dict[str, Any]:
     """All tables, as one JSON-able record."""
-    sides: dict[str, Callable[[], Any]] = {
-        "plain, channels first": plain(channels_last=False),
-        "plain, channels last": plain(channels_last=True),
-        "gantlet float32, channels first": ours(precision="float32", channels_last=False),
-        "gantlet float32, channels last": ours(precision="float32", channels_last=True),
-    }
-    if fast_bf16(torch.device("cpu")):
-        sides["gantlet bf16, channels last"] = ours(precision="bf16", channels_last=True)
-    say(f"training steps, {len(sides)} sides in turn")
-    times = in_turn(sides, repeats=3 if quick else 9, inner=1 if quick else 3, warmup=2)
+    names = [name for name in SIDES if "bf16" not in name or fast_bf16(torch.device("cpu"))]
+    say(f"training steps, {len(names)} sides in turn, each in a process of its own")
+    with ExitStack() as stack:
+        sides = {name: stack.enter_context(_process(name)) for name in names}
+        times = in_turn(sides, repeats=3 if quick else 7, inner=1 if quick else 3, warmup=2)
     plains = [name for name in sides if name.startswith("plain")]
     best = min(plains, key=lambda name: summary(times[name])["median"])
-    say("sampling and reading")
+    say("sampling, starting and reading")
     return {
         "machine": machine(),
         "step": {name: summary(t) for name, t in times.items()},
@@ -85,6 +89,34 @@ def measure(*, data: str | None = None, quick: bool = False, say: Say = print) -
         "starting": _starting(quick=quick),
         "reading": _reading(quick=quick),
     }
+
+
+@contextmanager
+def _process(name: str) -> Iterator[Callable[[], None]]:
+    """A side in its own process, as it runs in life: what `gantlet train` asks of the allocator is not the other's."""
+    with subprocess.Popen(
+        [sys.executable, __file__, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        ask, answer = process.stdin, process.stdout
+
+        def step() -> None:
+            ask.write("step\n")
+            ask.flush()
+            answer.readline()
+
+        yield step
+        process.kill()
+
+
+def _serve(name: str) -> None:
+    """One step for each line of the input."""
+    if name.startswith("gantlet"):
+        keep_freed_memory()
+    step = SIDES[name]()
+    for _ in sys.stdin:
+        step()
+        print("done", flush=True)
 
 
 def _sampling(*, quick: bool) -> dict[str, float]:
@@ -187,3 +219,7 @@ def text(table: dict[str, Any]) -> str:
         "Whole processes: " + ", ".join(f"{name} {t:.2f} s" for name, t in table["starting"].items()) + ".",
     ]
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

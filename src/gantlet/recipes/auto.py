@@ -92,16 +92,17 @@ def _size(facts: Facts) -> tuple[int, int]:
 
 
 # side -> gamma of R1 and of R2, from sweeps in steps of 4 (docs/benchmarks.md, "Penalty weight")
-GAMMAS = {8: 0.25, 28: 1.0, 64: 1.0}
+GAMMAS = {8: 1.0}
+AREA_FROM = 64  # above this side the published presets grow with the area: gamma near (side / 64)^2 (Huang et al. 2024)
 
 
 def _gamma(height: int, width: int) -> tuple[float, str]:
     side = (height * width) ** 0.5
     near = min(GAMMAS, key=lambda s: abs(s - side))
-    if side <= max(GAMMAS) * 1.5:
-        return GAMMAS[near], f"R1 and R2 gamma {GAMMAS[near]:g}: the best measured at {near} x {near}"
-    gamma = GAMMAS[near] * (side / near) ** 2
-    return round(gamma, 2), f"R1 and R2 gamma {gamma:.2g}: the best measured at {near} x {near}, times the area"
+    if side > AREA_FROM:
+        gamma = round((side / AREA_FROM) ** 2, 2)
+        return gamma, f"R1 and R2 gamma {gamma:g}: growing with the area above {AREA_FROM} x {AREA_FROM}"
+    return GAMMAS[near], f"R1 and R2 gamma {GAMMAS[near]:g}: the best measured, at {near} x {near}"
 
 
 def _width(facts: Facts, pixels: int) -> tuple[int, str]:
