@@ -20,7 +20,7 @@ def blocks(language):
 
 def commands():
     lines = [line.partition("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
-    return [line.removeprefix("pip install gantlet && ") for line in lines if "gantlet " in line]
+    return [line.removeprefix("pip install -c constraints.txt . && ") for line in lines if "gantlet " in line]
 
 
 def shorter(command):

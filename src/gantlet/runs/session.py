@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -31,6 +28,7 @@ from gantlet.runs.folder import Log, RunFolder
 from gantlet.runs.memory import out_of_memory, rows_that_fit
 from gantlet.runs.samples import can_be_drawn, draw, looked_at
 from gantlet.runs.score import Score, thumbnail_score
+from gantlet.runs.signals import signals
 
 STOPS = 10  # several ranks ask each other every so many steps whether to stop
 
@@ -137,7 +135,7 @@ class Session:
         self.log = Log(self.folder) if self.engine.ranks.first else None
         feed = Prefetch(self._stream())
         try:
-            with _signals() as asked:  # they wait until the last state is on disk
+            with signals() as asked:  # they wait until the last state is on disk
                 reason = self._play(feed, [*watch, *self._watchers(asked, minutes)])
                 self._finish()
         except NonFiniteError as error:
@@ -312,24 +310,3 @@ def _compare(facts: dict[str, Any], dataset: Dataset, device: torch.device, show
     differs = [f"{k} {was[k]} -> {here[k]}" for k in was if k in here and was[k] != here[k]]
     if differs:
         show.say(f"not as when the run began: {', '.join(differs)}; what follows may differ in the last bits")
-
-
-@contextmanager
-def _signals() -> Iterator[list[str]]:
-    """SIGINT and SIGTERM ask to stop after this step; a second SIGINT stops at once."""
-    asked: list[str] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.append(f"stopped by {signal.Signals(number).name}")
-
-    try:
-        before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: nobody sends it signals
-        before = {}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
