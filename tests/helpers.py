@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+import gantlet.augment
 import gantlet.core.schedules
+import gantlet.dynamics
 import gantlet.games
 import gantlet.losses
 import gantlet.nets
-import gantlet.recipes  # noqa: F401 (importing registers)
+import gantlet.recipes
+import gantlet.tricks  # noqa: F401 (importing registers)
 from gantlet.core import registry
 from gantlet.core.dynamics import Reports
 from gantlet.core.engine import Engine
@@ -112,6 +117,7 @@ def play(
     return Play(state, engine, data, made)
 
 
+@cache
 def accepts(name: str, dynamics: str) -> bool:
     """Does this dynamics play this recipe?"""
     try:
@@ -121,7 +127,29 @@ def accepts(name: str, dynamics: str) -> bool:
     return True
 
 
-PLAYABLE = [(r, d) for r in GAMES for d in DYNAMICS if accepts(r, d)]
+def covering(
+    *factors: Sequence[str], accepts: Callable[[tuple[str, ...]], bool] = lambda row: True
+) -> list[tuple[str, ...]]:
+    """Rows in which every acceptable pair of values of two factors occurs: a covering array of strength 2, greedily."""
+    rows = [row for row in itertools.product(*factors) if accepts(row)]
+    pairs = {row: {(i, row[i], j, row[j]) for i, j in itertools.combinations(range(len(row)), 2)} for row in rows}
+    left = set().union(*pairs.values())
+    chosen = []
+    while left:
+        best = max(rows, key=lambda row: len(pairs[row] & left))  # the first of equals: the same array every time
+        chosen.append(best)
+        left -= pairs[best]
+    return chosen
+
+
+# every dynamics with perceptrons, with batch norm and with the recipe that converges; every recipe with two dynamics
+KEY = ("mlp", "dcgan", "r1gan")
+PLAYABLE = [
+    (r, d)
+    for i, r in enumerate(GAMES)
+    for j, d in enumerate(DYNAMICS)
+    if (r in KEY or d == "alternating" or j == i % len(DYNAMICS)) and accepts(r, d)
+]
 
 
 def has_batch_norm(game: nn.Module) -> bool:

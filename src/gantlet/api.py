@@ -12,12 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import gantlet.augment
 import gantlet.core.schedules
+import gantlet.dynamics
 import gantlet.games
 import gantlet.losses
 import gantlet.metrics
 import gantlet.nets
-import gantlet.recipes  # noqa: F401 (importing a part registers it)
+import gantlet.recipes
+import gantlet.tricks  # noqa: F401 (importing a part registers it)
 from gantlet.core import registry
 from gantlet.core.errors import InputError
 from gantlet.core.game import Game, Spec

@@ -176,7 +176,10 @@ class Split(Game):
         return {"trunk": self.trunk, "a": self.a, "b": self.b}
 
 
-@pytest.mark.parametrize("dynamics", DYNAMICS)
+OF_SEVERAL = [d for d in DYNAMICS if d != "unrolled"]  # which knows one opponent
+
+
+@pytest.mark.parametrize("dynamics", OF_SEVERAL)
 @pytest.mark.parametrize("sharing", [True, False])
 def test_players_that_share_a_trunk_play(dynamics: str, sharing: bool) -> None:
     """A scene may be walked back through by several turns; the weights are those of scenes redone."""
@@ -193,7 +196,7 @@ def test_players_that_share_a_trunk_play(dynamics: str, sharing: bool) -> None:
         train(state, engine, NUMBERS, 3)
         ends.append([w.detach().clone() for w in game.parameters()])
         assert all(not torch.equal(a, b) for a, b in zip(before, ends[-1]))
-    assert same(*ends)
+    assert largest_gap(*ends) <= (1e-12 if state.dynamics.second_order else 0.0)  # sums in another order
 
 
 def test_turns_of_one_player_add_up_in_a_field() -> None:

@@ -64,13 +64,18 @@ def test_a_loss_that_moves_nobody_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize(("name", "dynamics"), PLAYABLE)
 def test_a_shared_scene_is_the_scene_redone(name: str, dynamics: str) -> None:
-    """Bit-identical weights with and without sharing; with batch norm in G only its running statistics differ."""
-    shared, redone = play(name, f"dynamics={dynamics}"), play(name, f"dynamics={dynamics}")
+    """Bit-identical weights with and without sharing; with batch norm in G only its running statistics differ.
+
+    A graph that is walked back twice adds up in another order than two graphs: the last bits differ.
+    """
+    data = Rows(dtype=torch.float64)
+    shared, redone = (play(name, f"dynamics={dynamics}", data=data) for _ in range(2))
     redone.engine.sharing = False
     shared.run(3), redone.run(3)
-    assert same(shared.weights(), redone.weights())
+    tolerance = 1e-7 if shared.state.dynamics.second_order else 0.0
+    assert largest_gap(shared.weights(), redone.weights()) <= tolerance
     buffers = [dict(p.state.game.named_buffers()) for p in (shared, redone)]
-    differ = {k for k in buffers[0] if not torch.equal(buffers[0][k], buffers[1][k])}
+    differ = {k for k, b in buffers[0].items() if (b - buffers[1][k]).abs().max() > tolerance}
     assert all(k.startswith("G.") for k in differ)
     assert not differ or has_batch_norm(shared.state.game.G)
 
@@ -121,7 +126,7 @@ def test_micro_batches_in_float32(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in GAMES if has_batch_norm(play(n).state.game)])
 def test_batch_statistics_refuse_micro_batches_by_name(name: str) -> None:
     with pytest.raises(
-        InputError, match=r"micro_batch 4: (G|critics)\.[\w.]+ \(BatchNorm2d\) looks at the whole batch"
+        InputError, match=r"micro_batch 4: (G|arena.critics)\.[\w.]+ \(BatchNorm2d\) looks at the whole batch"
     ):
         play(name, "micro_batch=4")
 
@@ -214,7 +219,7 @@ def mixed(made: Play, game: Any) -> tuple[Tensor, Tensor]:
 def test_the_mixed_jacobian_is_there(changes: tuple[str, ...]) -> None:
     """Law 1: d v_D / d theta_G by autodiff equals finite differences, and is not zero."""
     made = play("mlp", *changes, "G.hidden=[3]", "G.z=2", "D.hidden=[4]", "batch=5", data=Rows(POINTS, torch.float64))
-    for critic in made.state.game.critics.modules():  # a smooth critic: a kink would spoil the differences
+    for critic in made.state.game.arena.critics.modules():  # a smooth critic: a kink would spoil the differences
         for name, child in critic.named_children():
             if isinstance(child, nn.LeakyReLU):
                 setattr(critic, name, nn.Softplus())
@@ -247,7 +252,7 @@ def test_a_step_changes_buffers_once(dynamics: str) -> None:
     made = play("dcgan", f"dynamics={dynamics}", data=Rows(POINTS._replace(shape=(1, 16, 16)))).run(3)
     counts = {k: int(v) for k, v in made.state.game.named_buffers() if k.endswith("num_batches_tracked")}
     assert {v for k, v in counts.items() if k.startswith("G.")} == {3}
-    assert {v for k, v in counts.items() if k.startswith("critics.")} == {9}  # real and fake for D, fake for G
+    assert {v for k, v in counts.items() if k.startswith("arena.critics.")} == {9}  # real and fake for D, fake for G
 
 
 # ---- the layout of memory -----------------------------------------------------------------------------------------
@@ -339,7 +344,7 @@ def test_a_step_reads_nothing_back(name: str, dynamics: str, monkeypatch: pytest
     assert found  # the trap works
     found.clear()
     made.step()
-    made.state.average(made.engine.batch)
+    made.state.average()
     assert found == []
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gantlet.core.engine import Engine
 from gantlet.core.game import Loss
+from gantlet.core.when import Now
 from helpers import GAMES, PLAYABLE, Play, play, same, spoil
 
 PENALISED = [n for n in GAMES if play(n).recipe["game"].get("penalties")]
@@ -90,7 +91,7 @@ def test_under_fp16_penalties_have_a_forward_of_their_own(name: str) -> None:
     """Critics are asked by penalties in float32: squared slopes overflow fp16."""
     made = play(name, precision="fp16")
     asked: list[tuple[torch.dtype, bool]] = []
-    critic = made.state.game.critics.critics["D"]
+    critic = made.state.game.arena.critics.critics["D"]
     critic.register_forward_pre_hook(lambda m, args: asked.append((args[0].dtype, torch.is_autocast_enabled("cpu"))))
     batch, now = made.engine.draw(made.state, made.data)
     terms = made.engine.gradient(made.state, made.state.turns[0], batch, now).report.terms
@@ -126,7 +127,7 @@ def test_logits_come_in_at_least_float32(dtype: torch.dtype) -> None:
         def forward(self, x: Tensor) -> Verdict:
             return Verdict(x.flatten(1).sum(1).to(dtype), (x,))
 
-    (verdict,) = Critics({"D": Says()})(torch.ones(3, 2))
+    (verdict,) = Critics({"D": Says()})(torch.ones(3, 2), now=Now(), side="real")
     assert verdict.logits.dtype == torch.promote_types(dtype, torch.float32)
     assert len(verdict.features) == 1
 

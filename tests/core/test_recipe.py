@@ -100,12 +100,12 @@ def test_overrides_apply_in_order_and_leave_the_original_alone() -> None:
 
 
 FAULTS = {
-    "penalties.r11.gamma=3": "game.penalties.r11: no penalty named 'r11'; did you mean 'r1'?",
+    "penalties.r11.gamma=3": "game.penalties.r11: no penalty named 'r11'; did you mean 'r1'",
     "penalties.r1.gama=3": "game.penalties.r1.gama: penalty 'r1' has no option 'gama'; did you mean 'gamma'?",
     "stepz=3": "stepz: recipe 'r1gan' has no option 'stepz'; did you mean 'steps'",
     "d_stepz=3": "d_stepz: recipe 'r1gan' has no option 'd_stepz'; did you mean 'd_steps'",
     "dynamics=altrnating": "dynamics: no dynamics named 'altrnating'; did you mean 'alternating'?",
-    "adversarial=hing": "game.adversarial: no adversarial named 'hing'; did you mean 'hinge'?",
+    "adversarial=hing": "game.adversarial: no adversarial named 'hing'; did you mean 'hinge'",
     "players.G=adan": "players.G: no optimizer named 'adan'; did you mean 'adam'?",
     "players.G.lr={use: cosin, start: 1}": "players.G.lr: no schedule named 'cosin'; did you mean 'cosine'",
     "players.G.lr=fast": "players.G.lr: 'fast': ",

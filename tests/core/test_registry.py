@@ -39,7 +39,8 @@ def test_positional_parameters_are_never_options(part: registry.Part) -> None:
 def test_a_default_checks_to_itself(option: registry.Option) -> None:
     """Every option has a type the checker understands, and a default of that type."""
     assert option.hint is not inspect.Parameter.empty
-    default = (None if option.slot else 1.0) if option.default is REQUIRED else option.default
+    needed = None if option.slot else "text" if option.hint is str else 1.0
+    default = needed if option.default is REQUIRED else option.default
     if option.slot and default is None:
         return
     value, faults = check_option(option, default, option.name)
@@ -98,7 +99,7 @@ def test_a_part_must_be_said() -> None:
 
 
 def test_two_modules_may_not_give_one_name_to_two_parts() -> None:
-    kind = registry.Kind("thing", "for this test")
+    kind = registry.Kind("thing", "for this test", "things")
 
     def first() -> None:
         """One."""

@@ -13,6 +13,7 @@ from gantlet.core.game import Batch, Game, Loss, Spec, Turn
 from gantlet.core.noise import normal
 from gantlet.core.state import Average, State
 from gantlet.core.train import train
+from gantlet.core.trick import Trick
 from gantlet.core.when import Now
 from gantlet.games.classic import Classic, Played
 from gantlet.losses.penalties import Penalty
@@ -56,7 +57,7 @@ def test_what_d_and_g_want() -> None:
     game = Classic(SPEC, G=Shift(), D=Tilt())
     real, fake = torch.full((4, 2), 3.0), torch.full((4, 2), -1.0)
     d = game.d_wants(Played(Now(), real, fake, ()))
-    (slope,) = torch.autograd.grad(d.total, game.critics.critics["D"].w)
+    (slope,) = torch.autograd.grad(d.total, game.arena.critics.critics["D"].w)
     assert bool((slope < 0).all())  # descending raises w, so that w . real > w . fake
     game = Classic(SPEC, G=Shift(), D=Tilt(1.0))
     (slope,) = torch.autograd.grad(game.g_wants(Played(Now(), real, game.generate(fake), ())).total, game.G.b)
@@ -72,36 +73,35 @@ def test_terms_are_named_by_their_labels() -> None:
 
 def test_several_critics_are_summed_for_d_and_averaged_for_g() -> None:
     one, two = (Classic(SPEC, G=Shift(), D=Tilt(0.3)) for _ in range(2))
-    two.critics = Critics({"a": Tilt(0.3), "b": Tilt(0.3)})
+    two.arena.critics = Critics({"a": Tilt(0.3), "b": Tilt(0.3)})
+    two.arena.pairs = dict.fromkeys("ab", two.arena.pairs["D"])
     scene = Played(Now(), torch.ones(4, 2), torch.zeros(4, 2), ())
     assert float(two.d_wants(scene).total.detach()) == pytest.approx(2 * float(one.d_wants(scene).total.detach()))
     assert float(two.g_wants(scene).total.detach()) == pytest.approx(float(one.g_wants(scene).total.detach()))
 
 
 def test_a_critic_s_verdict_keeps_its_features() -> None:
-    (verdict,) = Critics({"D": Tilt()})(torch.ones(3, 2))
+    (verdict,) = Critics({"D": Tilt()})(torch.ones(3, 2), now=Now(), side="real")
     assert verdict.logits.shape == (3,)
     assert verdict.features[0].shape == (3, 2)
 
 
-def test_critics_augment_once_and_all_inputs_with_one_draw() -> None:
-    class Add(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.calls = 0
+def test_all_critics_see_one_view_and_all_inputs_share_its_draw() -> None:
+    class Add(Trick):
+        asked: list[str] = []
 
-        def forward(self, x: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
-            self.calls += 1
-            return (x + 1, *(g + 1 for g in given))
+        def shown(self, x: Tensor, given: tuple[Tensor, ...], now: Now, side: str) -> tuple[Tensor, tuple[Tensor, ...]]:
+            self.asked.append(side)
+            return x + 1, tuple(g + 1 for g in given)
 
     class Sum(nn.Module):
         def forward(self, x: Tensor, *given: Tensor) -> Tensor:
             return x.sum(1) + sum(g.sum(1) for g in given)
 
-    critics = Critics({"a": Sum(), "b": Sum()}, augment=Add())
-    said = critics(torch.zeros(2, 3), torch.zeros(2, 1))
-    assert [v.logits.tolist() for v in said] == [[4.0, 4.0], [4.0, 4.0]]
-    assert critics.augment.calls == 1
+    critics = Critics({"a": Sum(), "b": Sum()}, lenses=[Add(), Add()])
+    said = critics(torch.zeros(2, 3), torch.zeros(2, 1), now=Now(), side="fake")
+    assert [v.logits.tolist() for v in said] == [[8.0, 8.0], [8.0, 8.0]]
+    assert Add.asked == ["fake", "fake"]
 
 
 def test_the_latents_of_a_step_depend_on_step_play_seed_and_row_alone() -> None:
@@ -192,11 +192,11 @@ class Twins(Game):
         return batch.x, self.generate(z)
 
     def d_wants(self, scene: tuple[Tensor, Tensor]) -> Loss:
-        (real,), (fake,) = (self.critics(x) for x in scene)
+        (real,), (fake,) = (self.critics(x, now=Now(), side="") for x in scene)
         return Loss({"D": self.adversarial.d(real.logits, fake.logits)})
 
     def g_wants(self, scene: tuple[Tensor, Tensor]) -> Loss:
-        (fake,) = self.critics(scene[1])
+        (fake,) = self.critics(scene[1], now=Now(), side="")
         return Loss({"G": self.adversarial.g(fake.logits, None)})
 
     def generate(self, z: Tensor, *given: Tensor) -> Tensor:

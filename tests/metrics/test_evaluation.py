@@ -27,7 +27,7 @@ def test_it_is_its_parts(judge: Classifier, digits: Digits) -> None:
 def test_every_registered_metric_answers_plain_numbers(judge: Classifier, digits: Digits) -> None:
     x = torch.randn(50, 2)
     for name, part in registry.metric.parts.items():
-        two = (x, x) if name == "modes" else (digits.cut(0, 100), digits.cut(100, 200))
+        two = (x, x) if name in ("modes", "curve") else (digits.cut(0, 100), digits.cut(100, 200))
         own = {"centres": [(0.0, 0.0)], "sigma": 1.0} if name == "modes" else {}
         got = evaluate(*two, metrics={"it": registry.use(name, **own)}, classifier=judge)
         json.dumps(got, allow_nan=False)

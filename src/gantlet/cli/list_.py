@@ -32,5 +32,9 @@ def list_(
     width = max((len(name) for name in parts), default=0)
     for name, part in parts.items():
         typer.echo(f"{name:<{width}}  {part.doc}")
+    if wanted == "dynamics":  # half of how a game moves is how each player does
+        typer.echo("\nand by each player's optimizer (players.G.use=...):")
+        for name, part in kinds["optimizer"].parts.items():
+            typer.echo(f"{name:<{width}}  {part.doc}")
     if kind is None:
         typer.echo(f"\nother kinds: {', '.join(k for k in kinds if k != 'recipe')}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,47 +15,62 @@ class Verdict(NamedTuple):
     """What one critic says of a batch."""
 
     logits: Tensor  # [N, ...]: a scalar, a patch map, a sequence
-    features: Sequence[Tensor] = ()
+    features: Sequence[Tensor] = ()  # [N, ...] each, from input to output
+    classes: Tensor | None = None  # [N, K] logits of which class, code or generator, where a critic says so
+
+
+class Lens(Protocol):
+    """What stands between a sample and the critics: noise, augmentation, packing."""
+
+    def shown(self, x: Tensor, given: tuple[Tensor, ...], now: Now, side: str) -> tuple[Tensor, tuple[Tensor, ...]]: ...
 
 
 class Critics(nn.Module):
-    """One or many critics; augments once (x and image-like `given` with one draw) and answers a list.
+    """One or many critics, seen through the same lenses; answers a list.
 
     A critic returns a `Verdict` or bare logits [N, ...]. Logits come back in at least float32, whatever the precision
-    of the networks.
+    of the networks. All critics see the same view (one draw for x and image-like `given`), another one for each `side`
+    ("real", "fake", ...) and each turn; a lens that packs m samples into one leaves N / m rows.
     """
 
-    def __init__(self, critics: Mapping[str, nn.Module], *, augment: nn.Module | None = None) -> None:
+    def __init__(self, critics: Mapping[str, nn.Module], *, lenses: Sequence[Lens] = ()) -> None:
         super().__init__()
         self.critics = nn.ModuleDict(critics)
-        self.augment = augment
+        self.lenses = tuple(lenses)
 
-    def forward(self, x: Tensor, *given: Tensor) -> list[Verdict]:
-        if self.augment is not None:
-            x, *rest = self.augment(x, *given)
-            given = tuple(rest)
+    def forward(self, x: Tensor, *given: Tensor, now: Now, side: str) -> list[Verdict]:
+        for lens in self.lenses:
+            x, given = lens.shown(x, given, now, side)
         return [_verdict(critic(x, *given)) for critic in self.critics.values()]
 
 
 def _verdict(said: Verdict | Tensor) -> Verdict:
     verdict = said if isinstance(said, Verdict) else Verdict(said)
     logits = verdict.logits
-    return Verdict(logits.to(torch.promote_types(logits.dtype, torch.float32)), verdict.features)
+    return verdict._replace(logits=logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
 
 class Evidence(NamedTuple):
-    """What a penalty sees of the critics' turn."""
+    """What a penalty or a trick sees of a turn."""
 
     critics: Critics
-    real: Tensor  # [N, ...]; requires grad
+    real: Tensor  # [N, ...]; requires grad in the critics' turn
     fake: Tensor  # [N, ...]; requires grad
     given: tuple[Tensor, ...]
-    on_real: list[Verdict]
+    on_real: list[Verdict]  # empty in a generator's turn whose loss does not look at reals
     on_fake: list[Verdict]
     now: Now
+    z: Tensor | None = None  # [N, z] latents of the fakes
+    G: nn.Module | None = None  # (z, *given) -> fakes
+
+    def ask(self, x: Tensor, side: str) -> list[Verdict]:
+        """The critics' verdicts on other samples, [N, ...] like real."""
+        said: list[Verdict] = self.critics(x, *self.given, now=self.now, side=side)
+        return said
 
 
-Penalty = Callable[[Evidence], Tensor]
+Term = Callable[[Evidence], Tensor]  # a scalar, weighted
+Cost = Callable[[Tensor], Tensor]  # elementwise on logits
 
 
 class Adversarial(NamedTuple):
@@ -65,6 +80,24 @@ class Adversarial(NamedTuple):
     g: Callable[[Tensor, Tensor | None], Tensor]  # (fake, real)
     paired: bool = False  # capability: does g look at real?
     couples_batch: bool = False  # capability: does a row's loss depend on the other rows?
+    ordered: bool = True  # capability: do D's turn and G's push logits one way, reals up and fakes down, fakes up?
+    # what a logit costs D under each label, where its loss is E as_real(D(x)) + E as_fake(D(G(z))): what labels need
+    as_real: Cost | None = None
+    as_fake: Cost | None = None
+    state: nn.Module | None = None  # what it carries from step to step, in buffers
+
+
+def labelled(
+    as_real: Cost, as_fake: Cost, g: Callable[[Tensor, Tensor | None], Tensor], state: nn.Module | None = None
+) -> Adversarial:
+    """The pair whose critic's loss is the mean cost of reals called real plus that of fakes called fake."""
+    return Adversarial(
+        d=lambda real, fake: as_real(real).mean() + as_fake(fake).mean(),
+        g=g,
+        as_real=as_real,
+        as_fake=as_fake,
+        state=state,
+    )
 
 
 def same_shape(real: Tensor, fake: Tensor) -> None:

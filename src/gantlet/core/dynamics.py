@@ -10,23 +10,39 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from gantlet.core.engine import Engine, Gradient, Report
+from gantlet.core.engine import Engine
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Data, Game, Turn
+from gantlet.core.gradients import Gradient, Report
 from gantlet.core.registry import dynamics
 from gantlet.core.when import Now
 
 if TYPE_CHECKING:
+    from gantlet.core.optimizers import Player
     from gantlet.core.state import State
 
 Reports = dict[str, Report]  # turn -> what it said
 
 
 class Dynamics(nn.Module, ABC):
-    """One round of play. What a dynamics carries from step to step (slow weights, past gradients) is in its buffers."""
+    """One round of play. What a dynamics carries from step to step (slow weights, past moves) is in its buffers."""
+
+    second_order = False  # does it differentiate the players' gradients?
 
     def check(self, game: Game, turns: list[Turn]) -> None:
         """InputError where this dynamics cannot play this game, with the reason and the way out."""
+
+    def begin(self, players: dict[str, Player]) -> None:
+        """Before the first step: make the buffers these players need."""
+
+    def settled(self, now: Now) -> bool:
+        """Are the weights at the end of a step those to average, or only on their way there?"""
+        return True
+
+    @property
+    def lags(self) -> bool:
+        """Are there steps at which it is not settled? Then what is sampled and saved must be a copy."""
+        return False
 
     @abstractmethod
     def forward(self, state: State, engine: Engine, data: Data) -> Reports:
@@ -56,13 +72,29 @@ class Field(Dynamics):
     """A dynamics of the game's vector field: every player moves once, all from the same point."""
 
     def check(self, game: Game, turns: list[Turn]) -> None:
+        name = name_of(self)
+        if self.second_order:
+            refuse_first_order(game, name)
         for turn in turns:
             if turn.times > 1:
-                name = type(self).__name__.lower()
                 raise InputError(
                     f"dynamics {name!r} moves each player once a step, but turn {turn.name!r} plays {turn.times} times; "
                     f"use dynamics=alternating, or play it once and raise players.{turn.player}.lr {turn.times}-fold"
                 )
+
+
+def name_of(part: Dynamics) -> str:
+    """The name a dynamics is registered under."""
+    return next((n for n, p in dynamics.parts.items() if p.fn is type(part)), type(part).__name__)
+
+
+def refuse_first_order(game: Game, name: str) -> None:
+    """InputError for a game whose mixed derivatives do not exist."""
+    if game.first_order:
+        raise InputError(
+            f"dynamics {name!r} differentiates one player's gradient in the other's weights, but in "
+            f"{type(game).__name__} that derivative does not exist (discrete samples); use dynamics=alternating or lookahead"
+        )
 
 
 @dynamics
@@ -93,12 +125,12 @@ class Extragradient(Field):
         return move_all(state, engine, ahead)
 
 
-def field(state: State, engine: Engine, batch: Batch, now: Now) -> dict[str, Gradient]:
+def field(state: State, engine: Engine, batch: Batch, now: Now, *, create_graph: bool = False) -> dict[str, Gradient]:
     """Every player's gradient at the current point; due turns of one player add up."""
     due = [turn for turn in state.turns if turn.when(now)]
     found: dict[str, Gradient] = {}
     for i, turn in enumerate(due):
-        gradient = engine.gradient(state, turn, batch, now, again=i + 1 < len(due))
+        gradient = engine.gradient(state, turn, batch, now, again=i + 1 < len(due), create_graph=create_graph)
         found[turn.player] = found[turn.player].plus(gradient) if turn.player in found else gradient
     return found
 

@@ -6,9 +6,8 @@ dynamics is written in these verbs, so precision, micro-batches, ranks and the f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Data, Game, Loss, Turn
+from gantlet.core.gradients import Gradient, Grads, Report, add, merge
 from gantlet.core.guard import guarded_step, laid_out_as, may_shrink, refuse_coupling
 from gantlet.core.machine import Ranks, seed_generators
 from gantlet.core.noise import key_of
@@ -25,39 +25,8 @@ if TYPE_CHECKING:
     from gantlet.core.optimizers import Player
     from gantlet.core.state import State
 
-Grads = list[Tensor | None]  # one for each of the player's weights
-
+At = Mapping[nn.Parameter, Tensor]  # values that stand in for weights: where a hypothetical evaluation is made
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass
-class Report:
-    """What one turn said, on the device: nothing here has been read back."""
-
-    terms: dict[str, Tensor] = field(default_factory=dict)
-    stats: dict[str, Tensor] = field(default_factory=dict)
-    views: dict[str, Tensor] = field(default_factory=dict)  # only when a watcher due now needs "views"
-    gradient: Tensor | None = None  # norm over all the player's weights
-    update: Tensor | None = None  # norm of the step taken; only when a watcher due now needs "updates"
-
-
-@dataclass
-class Gradient:
-    """A player's gradient, averaged over micro-batches and ranks, still times the loss scale if there is one."""
-
-    grads: Grads
-    finite: Tensor  # bool, 0-d: were all terms?
-    report: Report
-    turn: Turn
-
-    def plus(self, other: Gradient) -> Gradient:
-        """The gradient of both turns' losses: a player moves once in a field."""
-        report = Report(
-            {**self.report.terms, **other.report.terms},
-            {**self.report.stats, **other.report.stats},
-            {**self.report.views, **other.report.views},
-        )
-        return Gradient(_add(self.grads, other.grads), self.finite & other.finite, report, self.turn)
 
 
 class Engine:
@@ -91,6 +60,8 @@ class Engine:
         """Bring a new state to the device, in the engine's layout and precision; refuse what cannot be."""
         if self.micro is not None:
             refuse_coupling(state.game, self.micro)
+        if self.precision == "fp16" and state.dynamics.second_order:
+            raise InputError("precision=fp16: a scaled gradient cannot be differentiated again; use bf16 or float32")
         if self.precision == "fp16":
             for player in state.players.values():
                 player.use_scaler()
@@ -117,18 +88,30 @@ class Engine:
         state.now = state.now._replace(images=now.images + self.batch, play=now.play + 1)
         return batch, now
 
-    def stage(self, game: Game, batch: Batch, now: Now, *, grad: bool) -> Any:
+    def stage(
+        self, game: Game, batch: Batch, now: Now, *, grad: bool, at: At | None = None, create_graph: bool = False
+    ) -> Any:
         """What all players see; with a graph only where somebody differentiates through it."""
         seed_generators(self.device, key_of(now.seed, now.step, now.play, now.first, "stage"))
         with self._region(), torch.set_grad_enabled(grad):
-            return game.stage(batch, now)
+            return _apart(game, at, lambda: game.stage(batch, now), create_graph)
 
     def gradient(
-        self, state: State, turn: Turn, batch: Batch, now: Now, *, create_graph: bool = False, again: bool = False
+        self,
+        state: State,
+        turn: Turn,
+        batch: Batch,
+        now: Now,
+        *,
+        create_graph: bool = False,
+        again: bool = False,
+        at: At | None = None,
     ) -> Gradient:
         """The gradient of one turn's loss in its player's weights.
 
         `again`: another turn will ask for the same batch before what staged it moves, so the scene is worth keeping.
+        `at`: the loss is that of a game in which these tensors stand in for those weights; a gradient in a weight that
+        is stood in for is one in its tensor.
         """
         player = state.players[turn.player]
         size = self.micro or self.rows
@@ -138,11 +121,11 @@ class Engine:
             part, when = batch, now
             if self.micro is not None:
                 part, when = batch.rows(start, start + size), now._replace(first=now.first + start)
-            scene = self._scene(state, player, part, when, graph=create_graph, again=again)
+            scene = self._scene(state, player, part, when, again=again, at=at, create_graph=create_graph)
             share = part.x.shape[0] / self.rows
-            found = self._differentiate(state, turn, player, scene, when, share, create_graph)
-            grads = _add(grads, found[0]) if start else found[0]
-            report = _merge(report, found[1], share, views="views" in self.needs)
+            found = self._differentiate(state, turn, player, scene, when, share, create_graph, at)
+            grads = add(grads, found[0]) if start else found[0]
+            report = merge(report, found[1], share, views="views" in self.needs)
         return self._reduced(state, turn, grads, report, create_graph)
 
     def move(self, state: State, name: str, gradient: Gradient) -> None:
@@ -169,17 +152,25 @@ class Engine:
         guarded_step(player, good, state.now)
         for weight, _ in pairs:
             weight.grad = None
-        if player.clip_weights is not None:
-            bound = torch.where(good, player.clip_weights, torch.inf)
-            with torch.no_grad():
-                for weight in player.weights:
-                    weight.clamp_(-bound, bound)
-        gradient.report.gradient = norm
+        keep_in_bounds(player, good)
+        gradient.report.gradient, gradient.moved = norm, good
         if before is not None:
             change = torch._foreach_sub(before, [w.detach() for w, _ in pairs])
             gradient.report.update = torch.stack(torch._foreach_norm(change)).norm()
-        if self._kept is not None and self._makes_scenes(state.game, player):
+        if self._kept is not None and self._makes_scenes(state.game, player.weights):
             self._kept = None
+
+    @staticmethod
+    def pull(
+        outputs: Sequence[Tensor], inputs: Sequence[Tensor], along: Sequence[Tensor], *, again: bool = True
+    ) -> Grads:
+        """The product of `along` with the Jacobian of outputs in inputs, for dynamics of second order.
+
+        `again`: the graph is kept, and the product has one of its own.
+        """
+        return list(
+            torch.autograd.grad(outputs, inputs, along, allow_unused=True, retain_graph=again, create_graph=again)
+        )
 
     # ---- what the verbs are made of -------------------------------------------------------------------------------
 
@@ -189,40 +180,48 @@ class Engine:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=_DTYPES[self.precision])
 
-    def _scene(self, state: State, player: Player, batch: Batch, now: Now, *, graph: bool, again: bool) -> Any:
+    def _scene(
+        self, state: State, player: Player, batch: Batch, now: Now, *, again: bool, at: At | None, create_graph: bool
+    ) -> Any:
         kept, self._kept = self._kept, None
-        keep = again and self.sharing and self.micro is None
-        if kept is not None and kept[0] == now:
+        own = at is not None and self._makes_scenes(state.game, at)  # nobody else stages with these values
+        keep = again and self.sharing and self.micro is None and not own
+        if kept is not None and kept[0] == now and not own:
             scene = kept[1]
         else:
-            scene = self.stage(state.game, batch, now, grad=graph or keep or self._makes_scenes(state.game, player))
+            felt = create_graph or at is not None
+            grad = felt or keep or self._makes_scenes(state.game, player.weights)
+            scene = self.stage(state.game, batch, now, grad=grad, at=at, create_graph=create_graph)
         if keep:
             self._kept = (now, scene)
         return scene
 
     @staticmethod
-    def _makes_scenes(game: Game, player: Player) -> bool:
+    def _makes_scenes(game: Game, weights: Iterable[nn.Parameter]) -> bool:
         stagers = {id(p) for module in game.stagers() for p in module.parameters()}
-        return any(id(w) in stagers for w in player.weights)
+        return any(id(w) in stagers for w in weights)
 
     def _differentiate(
-        self, state: State, turn: Turn, player: Player, scene: Any, now: Now, share: float, create_graph: bool
-    ) -> tuple[Grads, Loss]:
+        self, state: State, turn: Turn, player: Player, scene: Any, now: Now, share: float, create_graph: bool,
+        at: At | None,
+    ) -> tuple[Grads, Loss]:  # fmt: skip
         seed_generators(self.device, key_of(now.seed, now.step, now.play, now.first, turn.name))
-        held = nullcontext() if create_graph else _only_these_learn(state.game, player.weights)
+        felt = create_graph or at is not None  # another player's weights are part of what is differentiated
+        held = nullcontext() if felt else _only_these_learn(state.game, player.weights)
         with held, self._region(), torch.enable_grad():
-            loss = turn.loss(scene)
-        if not loss.terms:
-            raise InputError(f"turn {turn.name!r}: its loss has no terms")
-        total = loss.total * share
-        if player.scale is not None:
-            total = total * player.scale
+            loss = _apart(state.game, at, lambda: turn.loss(scene), create_graph)
+            if not loss.terms:
+                raise InputError(f"turn {turn.name!r}: its loss has no terms")
+            total = loss.total * share
+            if player.scale is not None:
+                total = total * player.scale
         if not total.requires_grad:
             return [None] * len(player.weights), loss
         # pruned to this player's weights; what another turn shares of the graph is not on these paths
-        again = self._kept is not None and self._makes_scenes(state.game, player)  # a later turn goes the same way back
+        again = at is not None or (self._kept is not None and self._makes_scenes(state.game, player.weights))
+        weights = [(at or {}).get(w, w) for w in player.weights]
         grads = torch.autograd.grad(
-            total, player.weights, allow_unused=True, create_graph=create_graph, retain_graph=create_graph or again
+            total, weights, allow_unused=True, create_graph=create_graph, retain_graph=create_graph or again
         )
         return list(grads), loss
 
@@ -242,6 +241,35 @@ class Engine:
         return Gradient(grads, finite.all(), report, turn)
 
 
+def keep_in_bounds(player: Player, good: Tensor | None = None) -> None:
+    """Clip the weights of a player that has bounds; `good` False, on the device: leave them."""
+    if player.clip_weights is None:
+        return
+    with torch.no_grad():
+        bound = player.weights[0].new_tensor(player.clip_weights)
+        bound = bound if good is None else torch.where(good, bound, torch.inf)
+        for weight in player.weights:
+            weight.clamp_(-bound, bound)
+
+
+def _apart(game: Game, at: At | None, run: Callable[[], Any], create_graph: bool) -> Any:
+    """`run()`, in a game some of whose weights are other tensors, or whose losses are differentiated twice.
+
+    Both read copies of the buffers: a graph that is walked back later must find running statistics as they were. Of a
+    step ahead, which has a graph and other weights but ends in no move, what was written into the copies is dropped.
+    """
+    if at is None and not create_graph:
+        return run()
+    buffers = {name: b.clone() for name, b in game.named_buffers()}
+    weights = {name: at[p] for name, p in game.named_parameters() if p in at} if at else {}
+    found = torch.func.functional_call(game, {**weights, **buffers}, (run,))
+    if at is None or not create_graph:
+        with torch.no_grad():
+            for name, buffer in game.named_buffers():
+                buffer.copy_(buffers[name])
+    return found
+
+
 @contextmanager
 def _only_these_learn(game: nn.Module, weights: list[nn.Parameter]) -> Iterator[None]:
     """Other players' weights ask for no gradient while a first-order loss is computed: nothing is kept for them."""
@@ -254,21 +282,3 @@ def _only_these_learn(game: nn.Module, weights: list[nn.Parameter]) -> Iterator[
     finally:
         for other in others:
             other.requires_grad_(True)
-
-
-def _add(a: Grads, b: Grads) -> Grads:
-    return [y if x is None else x if y is None else x + y for x, y in zip(a, b)]
-
-
-def _merge(report: Report, loss: Loss, share: float, *, views: bool) -> Report:
-    """Means over micro-batches, without a graph."""
-
-    def mean(old: dict[str, Tensor], new: dict[str, Tensor]) -> dict[str, Tensor]:
-        parts = {k: v.detach() * share if share < 1 else v.detach() for k, v in new.items()}
-        return {k: old[k] + v if k in old else v for k, v in parts.items()}
-
-    seen = dict(report.views)
-    if views:
-        new = {k: v.detach() for k, v in loss.views.items()}
-        seen = {k: torch.cat([seen[k], v]) if k in seen else v for k, v in new.items()}
-    return Report(mean(report.terms, loss.terms), mean(report.stats, loss.stats), seen)

@@ -106,6 +106,10 @@ class Game(nn.Module, ABC):
     def made_of(self) -> dict[str, nn.Module]:
         """What generates: this is averaged, saved as the model and exported."""
 
+    def forward(self, run: Callable[[], Any]) -> Any:
+        """`run()`: torch.func.functional_call plays a turn of this game with other tensors in place of its weights."""
+        return run()
+
     def latent(self, n: int, *, seed: int, first: int = 0) -> Tensor:
         """Latents [n, z_dim]; latent i depends on (seed, first + i) alone, whatever n is."""
         device = next(self.parameters()).device

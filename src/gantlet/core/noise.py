@@ -3,6 +3,9 @@
 An element's address is (key, row, column). Its 64 bits are two rounds of the SplitMix64 finaliser (Steele, Lea and
 Flood 2014, "Fast splittable pseudorandom number generators") over that address; uniforms take the top 53 bits, normals
 are Box-Muller pairs computed in float64 and rounded once.
+
+Several runs played as one batch have a tuple of k seeds in the seed's place: n rows are then k equal blocks, block j of
+them what seed j alone draws from row `first` // k on.
 """
 
 from __future__ import annotations
@@ -13,13 +16,13 @@ import math
 import torch
 from torch import Tensor
 
-Key = tuple[int | str, ...]
+Key = tuple[int | str | tuple[int, ...], ...]
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
 
-def key_of(*parts: int | str) -> int:
+def key_of(*parts: int | str | tuple[int, ...]) -> int:
     """A 63-bit number that depends on every part (seed, step, name, ...)."""
     text = "\x1f".join(f"{type(p).__name__}:{p}" for p in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
@@ -41,19 +44,33 @@ def _finalise(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
-def _bits(columns: int, n: int, key: int, first: int, device: torch.device | None) -> Tensor:
+def _bits(columns: int, n: int, key: Key, first: int, device: torch.device | None) -> Tensor:
     """int64 [n, columns], 64 well-mixed bits each."""
-    rows = torch.arange(first, first + n, dtype=torch.int64, device=device).unsqueeze(1)
     cols = torch.arange(columns, dtype=torch.int64, device=device).unsqueeze(0)
-    row_key = _finalise(rows * _signed(_GOLDEN) + _signed(key))
+    row_key = _finalise(_starts(n, key, first, device)).unsqueeze(1)
     return _finalise(row_key + (cols + 1) * _signed(_GOLDEN))
+
+
+def _starts(n: int, key: Key, first: int, device: torch.device | None) -> Tensor:
+    """int64 [n], a number for each row of each key."""
+    seeds = next((part for part in key if isinstance(part, tuple)), None)
+    if seeds is None:
+        rows = torch.arange(first, first + n, dtype=torch.int64, device=device)
+        return rows * _signed(_GOLDEN) + _signed(key_of(*key))
+    k = len(seeds)
+    if n % k:
+        raise ValueError(f"{n} rows do not divide over {k} seeds")
+    keys = [key_of(*(seed if part is seeds else part for part in key)) for seed in seeds]
+    rows = torch.arange(first // k, first // k + n // k, dtype=torch.int64, device=device)
+    own = torch.tensor([_signed(key) for key in keys], device=device).unsqueeze(1)
+    return (rows * _signed(_GOLDEN) + own).flatten()
 
 
 def uniform(shape: tuple[int, ...], n: int, *, key: Key, first: int = 0, device: torch.device | None = None) -> Tensor:
     """float32 [n, *shape] uniform in [0, 1); row i depends on (key, first + i) alone."""
     if device is not None and device.type == "mps":  # which knows no float64
         return uniform(shape, n, key=key, first=first).to(device)
-    bits = _bits(math.prod(shape), n, key_of(*key), first, device)
+    bits = _bits(math.prod(shape), n, key, first, device)
     return (_shift(bits, 11).to(torch.float64) * 2.0**-53).to(torch.float32).clamp_(max=1 - 2.0**-24).view(n, *shape)
 
 
@@ -63,7 +80,7 @@ def normal(shape: tuple[int, ...], n: int, *, key: Key, first: int = 0, device: 
         return normal(shape, n, key=key, first=first).to(device)
     columns = math.prod(shape)
     half = (columns + 1) // 2
-    u = (_shift(_bits(2 * half, n, key_of(*key), first, device), 11).to(torch.float64) + 0.5) * 2.0**-53
+    u = (_shift(_bits(2 * half, n, key, first, device), 11).to(torch.float64) + 0.5) * 2.0**-53
     radius = torch.sqrt(-2 * torch.log(u[:, :half].contiguous()))
     angle = 2 * math.pi * u[:, half:].contiguous()
     pair = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)

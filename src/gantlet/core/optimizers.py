@@ -140,6 +140,43 @@ def sgd(
 
 
 @optimizer
+def amsgrad(
+    weights: list[nn.Parameter],
+    *,
+    lr: Rate = 2e-4,
+    beta1: Beta = 0.0,
+    beta2: Beta = 0.99,
+    eps: Positive = 1e-8,
+    clip_norm: Positive | None = None,
+    clip_weights: Positive | None = None,
+) -> Player:
+    """Adam whose v never falls, so that steps do not grow again when gradients vanish (Reddi et al. 2018, alg. 2)."""
+    return adam(
+        weights,
+        lr=lr,
+        beta1=beta1,
+        beta2=beta2,
+        eps=eps,
+        amsgrad=True,
+        clip_norm=clip_norm,
+        clip_weights=clip_weights,
+    )
+
+
+@optimizer.named("negative-momentum")
+def negative_momentum(
+    weights: list[nn.Parameter],
+    *,
+    lr: Rate = 1e-2,
+    momentum: Annotated[float, Field(gt=-1, le=0)] = -0.5,
+    clip_norm: Positive | None = None,
+    clip_weights: Positive | None = None,
+) -> Player:
+    """w -= lr g + 1/2 (last move): momentum against the rotation, for alternating play (Gidel et al. 2019, AISTATS)."""
+    return sgd(weights, lr=lr, momentum=momentum, clip_norm=clip_norm, clip_weights=clip_weights)
+
+
+@optimizer
 def rmsprop(
     weights: list[nn.Parameter],
     *,

@@ -100,16 +100,9 @@ def scheduled(hint: Any) -> bool:
 class Kind:
     """All parts of one kind; used as the decorator that registers one."""
 
-    def __init__(self, name: str, about: str) -> None:
-        self.name, self.about = name, about
+    def __init__(self, name: str, about: str, plural: str) -> None:
+        self.name, self.about, self.plural = name, about, plural
         self.parts: dict[str, Part] = {}
-
-    @property
-    def plural(self) -> str:
-        """penalty -> penalties, dynamics -> dynamics, game -> games."""
-        if self.name.endswith("y"):
-            return f"{self.name[:-1]}ies"
-        return self.name if self.name.endswith("s") else f"{self.name}s"
 
     def __call__(self, fn: F, name: str | None = None) -> F:
         name = name or fn.__name__.lower().rstrip("_").replace("_", "-")
@@ -131,18 +124,19 @@ class Kind:
 KINDS: dict[str, Kind] = {}
 
 
-def kind(name: str, about: str) -> Kind:
+def kind(name: str, about: str, plural: str | None = None) -> Kind:
     """Declare a kind of parts."""
-    return KINDS.setdefault(name, Kind(name, about))
+    return KINDS.setdefault(name, Kind(name, about, plural or f"{name}s"))
 
 
 recipe = kind("recipe", "a complete training: data options, game, players, dynamics")
 game = kind("game", "networks and the turns played with them")
 generator = kind("generator", "latents -> samples")
 critic = kind("critic", "samples -> logits")
-adversarial = kind("adversarial", "a pair of losses on logits")
-penalty = kind("penalty", "a term that keeps the critic smooth")
-dynamics = kind("dynamics", "how the players' gradients become moves")
+adversarial = kind("adversarial", "a pair of losses on logits", "losses")
+penalty = kind("penalty", "a term that keeps the critic smooth", "penalties")
+trick = kind("trick", "a remedy around the losses that composes with every game")
+dynamics = kind("dynamics", "how the players' gradients become moves", "dynamics")
 optimizer = kind("optimizer", "how one player moves its weights")
 schedule = kind("schedule", "a number that changes with the step")
 average = kind("average", "the weights that are sampled from and saved")

@@ -80,6 +80,7 @@ class State:
     now: Now = field(default_factory=Now)
     # (turn, labels) -> int64 [labels]: the first step at which each was not finite; on the device until it is read
     alarms: dict[tuple[str, tuple[str, ...]], Tensor] = field(default_factory=dict)
+    averaged: int = 0  # images when the averages last moved
 
     @classmethod
     def begin(
@@ -105,7 +106,10 @@ class State:
             raise InputError(faults)
         dynamics.check(game, turns)
         made = {name: players[name](weights_of(modules)) for name, modules in owns.items()}
+        dynamics.begin(made)
         means = {name: make(game) for name, make in (averages or {}).items()}
+        if dynamics.lags and not means:
+            means["slow"] = Average(game, half_life_images=0.0, ramp_up=None)
         return cls(game, turns, made, dynamics, means, now=Now(seed=seed))
 
     def look(self, turn: Turn, labels: tuple[str, ...], finite: Tensor) -> None:
@@ -135,9 +139,13 @@ class State:
             "its weights were not moved. Lower the learning rate, strengthen the penalty, or use precision=float32"
         )
 
-    def average(self, images: int) -> None:
+    def average(self) -> None:
+        """Move the averages by the images seen since they last moved, where the dynamics has settled."""
+        if not self.dynamics.settled(self.now):
+            return
         for mean in self.averages.values():
-            mean.update(self.now, images)
+            mean.update(self.now, self.now.images - self.averaged)
+        self.averaged = self.now.images
 
     def best_game(self) -> Game:
         """The game with averaged weights where there are any."""
@@ -150,7 +158,7 @@ class State:
             "dynamics": dict(self.dynamics.state_dict()),
             "averages": {name: mean.state_dict() for name, mean in self.averages.items()},
             "watchers": {name: watcher.state_dict() for name, watcher in self.watchers.items()},
-            "now": {"step": self.now.step, "images": self.now.images, "seed": self.now.seed},
+            "now": {**{k: getattr(self.now, k) for k in ("step", "images", "seed")}, "averaged": self.averaged},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -162,7 +170,9 @@ class State:
             mean.load_state_dict(state["averages"][name])
         for name, watcher in self.watchers.items():
             watcher.load_state_dict(state["watchers"][name])
-        self.now = Now(**state["now"])
+        now = dict(state["now"])
+        self.averaged = now.pop("averaged")
+        self.now = Now(**now)
         self.alarms.clear()  # they were of the play that is left behind
 
 

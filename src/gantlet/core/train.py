@@ -27,10 +27,9 @@ def train(state: State, engine: Engine, data: Data, steps: int, watch: Sequence[
     with torch.random.fork_rng(devices=_gpus(engine)):  # the caller's generators are not ours to move
         while state.now.step < steps:
             engine.needs = _needs(state, watch)
-            seen = state.now.images
             reports = state.dynamics(state, engine, data)
             state.now = state.now._replace(step=state.now.step + 1, play=0)
-            state.average(state.now.images - seen)
+            state.average()
             for when, do in watch:
                 if when(state.now):
                     do(state, reports)

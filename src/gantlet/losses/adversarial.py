@@ -7,35 +7,36 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from gantlet.core.critics import Adversarial, same_shape
+from gantlet.core.critics import Adversarial, labelled, same_shape
 from gantlet.core.registry import adversarial
 
 
-def _cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
-    """-E log D(x) - E log(1 - D(G(z))), D the sigmoid of the logit."""
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
+def _as_real(logits: Tensor) -> Tensor:
+    """-log D(x), D the sigmoid of the logit."""
+    return F.softplus(-logits)
 
 
 @adversarial
 def minimax() -> Adversarial:
     """min_G max_D E log D(x) + E log(1 - D(G(z))), the saturating original (Goodfellow et al. 2014, eq. 1)."""
-    return Adversarial(d=_cross_entropy, g=lambda fake, real: -F.softplus(fake).mean())
+    return labelled(_as_real, F.softplus, lambda fake, real: -F.softplus(fake).mean())
 
 
 @adversarial
 def non_saturating() -> Adversarial:
     """G maximises E log D(G(z)) instead, which still has a gradient when D wins (Goodfellow et al. 2014, section 3)."""
-    return Adversarial(d=_cross_entropy, g=lambda fake, real: F.softplus(-fake).mean())
+    return labelled(_as_real, F.softplus, lambda fake, real: F.softplus(-fake).mean())
 
 
 @adversarial
 def wasserstein() -> Adversarial:
     """D minimises E D(G(z)) - E D(x); needs a Lipschitz critic (Arjovsky, Chintala and Bottou 2017, eq. 3)."""
-    return Adversarial(d=lambda real, fake: fake.mean() - real.mean(), g=lambda fake, real: -fake.mean())
+    return labelled(torch.neg, lambda fake: fake, lambda fake, real: -fake.mean())
 
 
 @adversarial
@@ -46,18 +47,18 @@ def least_squares(
     wanted: float = 1.0,  # what G wants D to say
 ) -> Adversarial:
     """1/2 E (D(x) - b)^2 + 1/2 E (D(G(z)) - a)^2 and 1/2 E (D(G(z)) - c)^2 (Mao et al. 2017, eq. 9)."""
-    return Adversarial(
-        d=lambda real, fake: 0.5 * (real - real_target).square().mean() + 0.5 * (fake - fake_target).square().mean(),
-        g=lambda fake, real: 0.5 * (fake - wanted).square().mean(),
+    return labelled(
+        lambda real: 0.5 * (real - real_target).square(),
+        lambda fake: 0.5 * (fake - fake_target).square(),
+        lambda fake, real: 0.5 * (fake - wanted).square().mean(),
     )
 
 
 @adversarial
 def hinge(*, margin: Annotated[float, Field(gt=0)] = 1.0) -> Adversarial:
     """D: E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))); G: -E D(G(z)) (Lim and Ye 2017; Miyato et al. 2018, eq. 16)."""
-    return Adversarial(
-        d=lambda real, fake: F.relu(margin - real).mean() + F.relu(margin + fake).mean(),
-        g=lambda fake, real: -fake.mean(),
+    return labelled(
+        lambda real: F.relu(margin - real), lambda fake: F.relu(margin + fake), lambda fake, real: -fake.mean()
     )
 
 

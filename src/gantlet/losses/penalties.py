@@ -1,16 +1,16 @@
-"""Penalties: terms of the critics' loss, functions of the evidence. Critics are summed over; rows are averaged."""
+"""What a penalty is, and R1 and R2. Penalties are functions of the evidence; critics are summed over, rows averaged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from gantlet.core.critics import Critics, Evidence, Verdict
-from gantlet.core.noise import uniform
+from gantlet.core.critics import Critics, Evidence, Term, Verdict
+from gantlet.core.noise import normal
 from gantlet.core.registry import penalty
 from gantlet.core.when import Now, Schedule, at
 
@@ -19,28 +19,45 @@ Strength = Annotated[Schedule, Field(ge=0)]  # under zero it would reward what i
 
 
 class Penalty(NamedTuple):
-    """A term, and how often it is due: a lazy one counts `every` times as much (Karras et al. 2020, section 3.1)."""
+    """Terms of the critics' and of the generator's loss, and how often they are due.
 
-    term: Callable[[Evidence], Tensor]
+    A lazy one counts `every` times as much (Karras et al. 2020, section 3.1).
+    """
+
+    term: Term | None  # in the critics' turn
     every: int = 1
+    g_term: Term | None = None  # in the generator's
+    couples_batch: bool = False  # does a row's share depend on the other rows?
+    state: nn.Module | None = None  # what it carries from step to step, in buffers
 
     def due(self, now: Now) -> bool:
         return now.step % self.every == 0
 
 
 def slopes(verdict: Verdict, x: Tensor) -> Tensor:
-    """d D(x) / d x, [N, ...]; of a patch map or sequence, its mean per row is differentiated.
+    """d D(x) / d x, [rows of logits, d]; of a patch map or sequence, its mean per row is differentiated.
 
-    `x` must be what the critic was asked about, requiring grad; the result carries a graph.
+    `x` must be what the critic was asked about, requiring grad; the result carries a graph. Where m samples are packed
+    into one row of the critic's input, a row of the result is the slope in all of them.
     """
-    rows = verdict.logits.flatten(1).mean(1) if verdict.logits.dim() > 1 else verdict.logits
+    rows = per_row(verdict)
     (slope,) = torch.autograd.grad(rows.sum(), x, create_graph=True)
-    return slope.to(torch.promote_types(slope.dtype, torch.float32))
+    return raised(slope.reshape(len(rows), -1))
+
+
+def per_row(verdict: Verdict) -> Tensor:
+    """One logit a row, [rows of logits]: of a patch map or sequence the mean."""
+    return verdict.logits.flatten(1).mean(1) if verdict.logits.dim() > 1 else verdict.logits
+
+
+def raised(x: Tensor) -> Tensor:
+    """In at least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _squared(verdicts: list[Verdict], x: Tensor) -> Tensor:
     """Sum over critics of E |d D(x) / d x|^2."""
-    return torch.stack([slopes(v, x).flatten(1).square().sum(1).mean() for v in verdicts]).sum()
+    return torch.stack([slopes(v, x).square().sum(1).mean() for v in verdicts]).sum()
 
 
 @penalty
@@ -55,35 +72,37 @@ def r2(*, gamma: Strength = 10.0, every: Every = 1) -> Penalty:
     return Penalty(lambda e: 0.5 * at(gamma, e.now) * _squared(e.on_fake, e.fake), every)
 
 
-@penalty
-def gp(*, weight: Strength = 10.0, target: float = 1.0, every: Every = 1) -> Penalty:
-    """Gradient penalty: weight E (|grad D(x^)| - 1)^2, x^ uniform between a real and a fake (Gulrajani et al. 2017)."""
-
-    def term(e: Evidence) -> Tensor:
-        between = _between(e)
-        gaps = [slopes(v, between).flatten(1).norm(dim=1) - target for v in e.critics(between, *e.given)]
-        return at(weight, e.now) * torch.stack([gap.square().mean() for gap in gaps]).sum()
-
-    return Penalty(term, every)
+def low_precision(x: Tensor) -> bool:
+    """Is autocast on where this tensor is?"""
+    kind = x.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
-def _between(e: Evidence) -> Tensor:
-    """eps x + (1 - eps) G(z), one eps in 0..1 a row, keyed by the row's place in the joint batch."""
-    n, *rest = e.real.shape
-    key = (e.now.seed, e.now.step, e.now.play, "gp")
-    eps = uniform((1,) * len(rest), n, key=key, first=e.now.first, device=e.real.device).to(e.real.dtype)
-    between = eps * e.real + (1 - eps) * e.fake
-    return between if between.requires_grad else between.requires_grad_()
+def exactly(x: Tensor) -> AbstractContextManager[Any]:
+    """No autocast where this tensor is: for differences that low precision would drown."""
+    return torch.autocast(x.device.type, enabled=False) if low_precision(x) else nullcontext()
 
 
-def evidence(critics: Critics, real: Tensor, fake: Tensor, given: tuple[Tensor, ...], now: Now) -> Evidence:
-    """Ask the critics about both, ready to be differentiated in their inputs.
+def normals(e: Evidence, like: Tensor, *part: int | str) -> Tensor:
+    """Standard normal draws shaped like `like` [N, ...], keyed by the part's name and the row's place in the joint batch."""
+    n, *rest = like.shape
+    key = (e.now.seed, e.now.step, e.now.play, *part)
+    return normal(tuple(rest), n, key=key, first=e.now.first, device=like.device).to(like.dtype)
+
+
+def evidence(
+    critics: Critics, real: Tensor, fake: Tensor, given: tuple[Tensor, ...], now: Now, **more: Any
+) -> Evidence:
+    """Ask the critics about both, ready to be differentiated in their inputs; `more` are other fields of Evidence.
 
     A tensor that already carries a graph (a fake under dynamics that feel the other player) is used as it is.
     """
-    real, fake = _differentiable(real), _differentiable(fake)
-    return Evidence(critics, real, fake, given, critics(real, *given), critics(fake, *given), now)
+    real, fake = differentiable(real), differentiable(fake)
+    on_real, on_fake = critics(real, *given, now=now, side="real"), critics(fake, *given, now=now, side="fake")
+    return Evidence(critics, real, fake, given, on_real, on_fake, now, **more)
 
 
-def _differentiable(x: Tensor) -> Tensor:
-    return x if x.requires_grad else x.view_as(x).requires_grad_()
+def differentiable(x: Tensor) -> Tensor:
+    """The same values, asking for a gradient; what carries a graph already is used as it is."""
+    own = x.view_as(x)  # a slope is a partial derivative: weights ahead may depend on the fake as well
+    return own if own.requires_grad else own.requires_grad_()

@@ -1,6 +1,6 @@
 """Metrics: (real, fake) -> scores, read in bounded memory. Importing this registers them and their features."""
 
-from gantlet.metrics import modes
+from gantlet.metrics import curve, modes
 from gantlet.metrics.classes import Histogram, histogram_of
 from gantlet.metrics.classify import Classifier, LeNet
 from gantlet.metrics.evaluation import evaluate
@@ -20,6 +20,7 @@ __all__ = [
     "LeNet",
     "MobileNetV2",
     "Moments",
+    "curve",
     "evaluate",
     "fd",
     "features_of",

@@ -1,5 +1,5 @@
 """Networks, one family a file; they know nothing of games. Importing this registers them."""
 
-from gantlet.nets import cnn, dcgan, mlp
+from gantlet.nets import autoencoder, cnn, dcgan, maxout, mlp, stacked
 
-__all__ = ["cnn", "dcgan", "mlp"]
+__all__ = ["autoencoder", "cnn", "dcgan", "maxout", "mlp", "stacked"]

@@ -7,20 +7,23 @@ import math
 from functools import partial
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from gantlet.core.critics import Verdict
 from gantlet.core.game import Spec
 from gantlet.core.registry import critic, generator
-from gantlet.nets.layers import Crop, Double, halvings, image_shape, initialise, spectrally_normalised
+from gantlet.nets.layers import Crop, Double, halvings, image_shape, initialise, judged, spectrally_normalised
 
 Width = Annotated[int, Field(ge=1)]
 
 
 @generator.named("cnn")
 class CNNGenerator(nn.Module):
-    """z -> a small map -> (twice the size, 3 x 3 convolution, leaky rectifier)* -> 3 x 3 convolution -> tanh."""
+    """z -> a small map -> (twice the size, 3 x 3 convolution, leaky rectifier)* -> 3 x 3 convolution, linear.
+
+    A linear end, as in Huang et al. 2024: with tanh a dark data set can push every pixel to -1, where no gradient is.
+    """
 
     def __init__(
         self, spec: Spec, *, z: Width = 64, width: Width = 32, widest: Width = 256, batch_norm: bool = False,
@@ -43,7 +46,8 @@ class CNNGenerator(nn.Module):
         initialise(self, partial(nn.init.kaiming_normal_, a=slope, nonlinearity="leaky_relu"))
 
     def forward(self, z: Tensor) -> Tensor:
-        return torch.tanh(self.body(self.project(z)))
+        x: Tensor = self.body(self.project(z))
+        return x
 
 
 @critic.named("cnn")
@@ -66,9 +70,8 @@ class CNNCritic(nn.Module):
         if spectral:
             spectrally_normalised(self.body)
 
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.body(x).squeeze(1)
-        return logits
+    def forward(self, x: Tensor) -> Verdict:
+        return judged(self.body, x)
 
 
 def _norm(channels: int, wanted: bool) -> list[nn.Module]:

@@ -10,9 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from gantlet.core.critics import Verdict
 from gantlet.core.game import Spec
 from gantlet.core.registry import critic, generator
-from gantlet.nets.layers import Crop, halvings, image_shape, initialise, spectrally_normalised
+from gantlet.nets.layers import Crop, halvings, image_shape, initialise, judged, spectrally_normalised
 
 Width = Annotated[int, Field(ge=1)]
 InitStd = Annotated[float, Field(gt=0)]
@@ -92,9 +93,8 @@ class DCGANCritic(nn.Module):
         if spectral:
             spectrally_normalised(self.body)
 
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.body(x).squeeze(1)
-        return logits
+    def forward(self, x: Tensor) -> Verdict:
+        return judged(self.body, x)
 
 
 def _norm(channels: int, wanted: bool) -> list[nn.Module]:

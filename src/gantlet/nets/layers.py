@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gantlet.core.critics import Verdict
 from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
 
@@ -42,6 +43,16 @@ def spectrally_normalised(module: nn.Module) -> None:
     for m in list(module.modules()):
         if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             spectral_norm(m)
+
+
+def judged(body: nn.Sequential, x: Tensor) -> Verdict:
+    """One logit a row, and what every rectifier of the body gave, from input to output."""
+    features = []
+    for layer in body:
+        x = layer(x)
+        if isinstance(layer, nn.LeakyReLU | nn.ReLU):
+            features.append(x)
+    return Verdict(x.squeeze(1), features)
 
 
 class Crop(nn.Module):

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from gantlet.core.critics import Verdict
 from gantlet.core.game import Spec
 from gantlet.core.registry import critic, generator
-from gantlet.nets.layers import spectrally_normalised
+from gantlet.nets.layers import initialise, judged, spectrally_normalised
 
 Width = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Hidden = Annotated[tuple[Width, ...], Field(max_length=64)]
 
 
-def _layers(widths: list[int], *, slope: float) -> list[nn.Module]:
-    """Linear layers with leaky rectifiers between them, none after the last."""
+def _layers(widths: list[int], *, slope: float, batch_norm: bool = False) -> list[nn.Module]:
+    """Linear layers with (batch norm and) leaky rectifiers between them, none after the last."""
     layers: list[nn.Module] = []
     for i, (a, b) in enumerate(itertools.pairwise(widths)):
-        layers += [nn.LeakyReLU(slope)] if i else []
-        layers.append(nn.Linear(a, b))
+        layers += [*([nn.BatchNorm1d(a)] if batch_norm else []), nn.LeakyReLU(slope)] if i else []
+        layers.append(nn.Linear(a, b, bias=not batch_norm or i == len(widths) - 2))
     return layers
 
 
@@ -32,11 +34,17 @@ def _layers(widths: list[int], *, slope: float) -> list[nn.Module]:
 class MLPGenerator(nn.Module):
     """z -> hidden layers -> sample, tanh at the end for images (Goodfellow et al. 2014: 100-...-784)."""
 
-    def __init__(self, spec: Spec, *, z: Width = 100, hidden: Hidden = (256,), slope: float = 0.2) -> None:
+    def __init__(
+        self, spec: Spec, *, z: Width = 100, hidden: Hidden = (256,), slope: float = 0.2, batch_norm: bool = False,
+        init_std: Annotated[float, Field(gt=0)] | None = None,  # null: torch's own initialisation
+    ) -> None:  # fmt: skip
         super().__init__()
         self.z_dim = z
         self.shape = spec.shape
-        self.body = nn.Sequential(*_layers([z, *hidden, math.prod(spec.shape)], slope=slope))
+        layers = _layers([z, *hidden, math.prod(spec.shape)], slope=slope, batch_norm=batch_norm)
+        self.body = nn.Sequential(*layers)
+        if init_std is not None:
+            initialise(self, partial(nn.init.normal_, std=init_std))
         self.bounded = len(spec.shape) == 3
 
     def forward(self, z: Tensor) -> Tensor:
@@ -59,6 +67,5 @@ class MLPCritic(nn.Module):
         if spectral:
             spectrally_normalised(self.body)
 
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.body(x.flatten(1)).squeeze(1)
-        return logits
+    def forward(self, x: Tensor) -> Verdict:
+        return judged(self.body, x.flatten(1))

@@ -45,7 +45,8 @@ class Model:
         for start in range(0, n, CHUNK):
             rows = min(CHUNK, n - start)
             z = self.game.latent(rows, seed=seed, first=first + start)
-            yield self.game.generate(z).float().cpu()
+            x = self.game.generate(z).float().cpu()
+            yield x.clamp_(-1, 1) if x.dim() == 4 else x
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write model.safetensors, config.json and a model card."""

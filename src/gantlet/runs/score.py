@@ -31,8 +31,10 @@ class Score(NamedTuple):
 
 def thumbnails(x: Tensor) -> Tensor:
     """Images [N, C, H, W] as 8 x 8 averages, points as they are: [N, d] float64."""
-    small = F.adaptive_avg_pool2d(x, (min(SIDE, x.shape[2]), min(SIDE, x.shape[3]))) if x.dim() == 4 else x
-    return small.flatten(1).double()
+    if x.dim() == 4:  # what is seen: a generator with a linear end may reach beyond -1..1
+        side = (min(SIDE, x.shape[2]), min(SIDE, x.shape[3]))
+        return F.adaptive_avg_pool2d(x.clamp(-1, 1), side).flatten(1).double()
+    return x.flatten(1).double()
 
 
 @torch.no_grad()

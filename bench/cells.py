@@ -1,0 +1,180 @@
+"""Cells of a table: each is kept on disk under a fingerprint of what it was measured from, also when it is half done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+
+import gantlet
+from gantlet.core.engine import Engine
+from gantlet.core.errors import InputError, NonFiniteError, nearest
+from gantlet.core.game import Data
+from gantlet.core.recipe import Recipe
+from gantlet.core.state import State
+from gantlet.core.train import Stop, train
+from gantlet.core.when import every
+from gantlet.data import cache_folder
+
+Say = Callable[[str], None]
+LOOK = 50  # steps between looks at the clock
+
+
+class Plan(NamedTuple):
+    """What a table is of."""
+
+    sets: Sequence[str]
+    methods: Sequence[str]
+    recipe: Callable[[str, str], Recipe]  # (set, method)
+    seeds: int
+    samples: int
+    facts: dict[str, Any] = {}
+
+    def chosen(self, wanted: Sequence[str] | None) -> list[Cell]:
+        """A set, a method or SET/METHOD each; every cell where nothing is asked for."""
+        labels = []
+        for word in wanted or self.sets:
+            name, plus, changes = word.partition("+")
+            if name in self.sets:
+                labels += [f"{name}/{method}{plus}{changes}" for method in self.methods]
+            elif name in self.methods:
+                labels += [f"{data}/{word}" for data in self.sets]
+            else:
+                labels.append(word)
+        return [Cell(label, self) for label in dict.fromkeys(labels)]
+
+    def current(self, found: dict[str, Any]) -> bool:
+        """Was this cell measured from what its label means now?"""
+        try:
+            return bool(found["facts"] == Cell(found["label"], self).facts)
+        except InputError:
+            return False
+
+
+class Cell:
+    """SET/METHOD+path=value+...: what is played, on what, with how many seeds."""
+
+    def __init__(self, label: str, plan: Plan) -> None:
+        name, *changes = label.split("+")
+        self.set, _, self.method = name.partition("/")
+        if self.set not in plan.sets:
+            raise InputError(f"--cell {label}: no set named {self.set!r}; {nearest(self.set, plan.sets)}")
+        if self.method not in plan.methods:
+            raise InputError(f"--cell {label}: no method named {self.method!r}; {nearest(self.method, plan.methods)}")
+        given = dict(change.partition("=")[::2] for change in changes)
+        count = given.pop("seeds", str(plan.seeds))
+        if not count.isdigit() or not 1 <= int(count) <= 256:
+            raise InputError(f"--cell {label}: seeds={count}; use a whole number from 1 to 256")
+        self.label, self.seeds, self.samples = label, tuple(range(int(count))), plan.samples
+        made = plan.recipe(self.set, self.method)
+        self.recipe = made.override(**{path: _said(value) for path, value in given.items()})
+        self.facts = {"set": self.set, "recipe": self.recipe.tree, "seeds": len(self.seeds), "samples": self.samples}
+        self.facts |= plan.facts
+
+
+def _said(text: str) -> Any:
+    """A value as YAML, which takes 1e-3 for text."""
+    value = yaml.safe_load(text)
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+class Cells:
+    """The cells of one benchmark, in the cache."""
+
+    def __init__(self, bench: str) -> None:
+        self.folder = cache_folder() / "bench" / bench
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def place(self, facts: Any) -> Path:
+        """Where the cell that was measured from these JSON-able facts is kept."""
+        text = json.dumps([gantlet.__version__, facts], sort_keys=True)
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
+
+    def find(self, facts: Any) -> dict[str, Any] | None:
+        place = self.place(facts)
+        return dict(json.loads(place.read_text())) if place.is_file() else None
+
+    def keep(self, facts: Any, cell: dict[str, Any]) -> dict[str, Any]:
+        """Keep a whole cell; its half is no longer wanted."""
+        place = self.place(facts)
+        place.write_text(json.dumps(cell))
+        place.with_suffix(".pt").unlink(missing_ok=True)
+        return cell
+
+    def all(self) -> Iterator[dict[str, Any]]:
+        """Every cell that was kept, whatever it was measured from."""
+        for place in sorted(self.folder.glob("*.json")):
+            yield dict(json.loads(place.read_text()))
+
+
+class Clock:
+    """How long the whole table may take; None: as long as it does."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self.end = None if minutes is None else time.monotonic() + 60 * minutes
+
+    @property
+    def over(self) -> bool:
+        return self.end is not None and time.monotonic() > self.end
+
+
+def played(
+    state: State, engine: Engine, data: Data, cell: Cell, cells: Cells, *, clock: Clock, say: Say = print
+) -> dict[str, Any] | None:
+    """Play a cell to the end, from where a run that was stopped left off; None: the time is over, its half is kept.
+
+    Answers the cell without its scores, with `failed` saying why where it could not go on.
+    """
+    half, steps = cells.place(cell.facts).with_suffix(".pt"), cell.recipe["steps"]
+    spent = _resume(state, half)
+    began = told = time.monotonic()
+    first = state.now.step
+    say(f"{cell.label}: {len(cell.seeds)} seeds, {steps:,} steps, from step {first:,}")
+
+    def look(state: State, reports: Any) -> None:
+        nonlocal told
+        state.check_finite()
+        if clock.over and state.now.step < steps:
+            raise Stop("time")
+        if time.monotonic() - told > 60:
+            told = time.monotonic()
+            pace = 1000 * (told - began) / (state.now.step - first)
+            say(f"{cell.label}: step {state.now.step:,} of {steps:,}, {pace:.0f} ms a step")
+
+    made = {"label": cell.label, "set": cell.set, "method": cell.method, "facts": cell.facts, "steps": steps}
+    try:
+        train(state, engine, data, steps, [(every(LOOK), look)])
+        state.check_finite()
+    except NonFiniteError as error:
+        made["failed"] = str(error).partition(". ")[0]
+    except Stop:
+        torch.save({"spent": spent + time.monotonic() - began, "state": state.state_dict()}, half)
+        say(f"{cell.label}: stopped at step {state.now.step:,}; the same command goes on from there")
+        return None
+    return {**made, "seconds": spent + time.monotonic() - began}
+
+
+def _resume(state: State, half: Path) -> float:
+    if not half.is_file():
+        return 0.0
+    kept = torch.load(half, weights_only=True, map_location=next(state.game.parameters()).device)
+    state.load_state_dict(kept["state"])
+    return float(kept["spent"])
+
+
+def mean_text(values: Sequence[float]) -> str:
+    """Mean and standard error."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return f"{mean:.3g}"
+    return f"{mean:.3g} ± {statistics.stdev(values) / len(values) ** 0.5:.2g}"

@@ -1,0 +1,228 @@
+"""What critics and generators want of each other: the losses, penalties and tricks that games are put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gantlet.core.critics import Adversarial, Critics, Evidence, Verdict
+from gantlet.core.errors import InputError
+from gantlet.core.game import Batch, Loss, Spec
+from gantlet.core.noise import normal
+from gantlet.core.registry import part_of, parts_of
+from gantlet.core.trick import Trick
+from gantlet.core.when import Now
+from gantlet.losses.penalties import Penalty, evidence
+
+Merge = Callable[[Tensor], Tensor]  # G's loss under each critic [C] -> one number
+
+
+class Played(NamedTuple):
+    """What all players see."""
+
+    now: Now
+    real: Tensor
+    fake: Tensor
+    given: tuple[Tensor, ...] = ()
+    z: Tensor | None = None  # [N, z] latents of the fakes
+
+
+class Arena(nn.Module):
+    """Critics with a pair of losses each, penalties and tricks; the generator comes as an argument.
+
+    `critics`: name -> a module, or a part that is built for what the tricks let a critic see. `adversarial`: one pair
+    for all critics, or name -> pair. D's terms are summed over critics; `merge` makes one number of G's.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        critics: Mapping[str, Any],
+        adversarial: Any,
+        penalties: Mapping[str, Any] | None = None,
+        tricks: Mapping[str, Any] | None = None,
+        merge: Merge = torch.mean,
+    ) -> None:
+        super().__init__()
+        self.tricks = nn.ModuleDict({label: _trick(part) for label, part in parts_of("trick", tricks).items()})
+        self.pairs = _pairs(adversarial, critics)
+        self.penalties = {label: _penalty(part) for label, part in parts_of("penalty", penalties).items()}
+        faults = [
+            f"tricks.{label}: {why}"
+            for label, trick in self._each()
+            for pair in self.pairs.values()
+            if (why := trick.refuse(pair)) is not None
+        ]
+        if faults:
+            raise InputError(list(dict.fromkeys(faults)))
+        seen = spec
+        for _, trick in self._each():
+            seen = trick.critic_spec(seen)
+        nets = {name: self.dressed("D", built("critic", part, seen), seen) for name, part in critics.items()}
+        lenses = [trick for _, trick in self._each() if type(trick).shown is not Trick.shown]
+        self.critics = Critics(nets, lenses=lenses)
+        self.merge = merge
+        parts: dict[str, Adversarial | Penalty] = {f"loss-{n}": p for n, p in self.pairs.items()}
+        parts |= self.penalties
+        self.states = nn.ModuleDict({_key(n): p.state for n, p in parts.items() if p.state is not None})
+        self.couples_batch = any(p.couples_batch for p in parts.values())
+
+    def _each(self) -> list[tuple[str, Trick]]:
+        """Each trick with its label, late ones last."""
+        found = [(label, trick) for label, trick in self.tricks.items() if isinstance(trick, Trick)]
+        return sorted(found, key=lambda pair: pair[1].late)
+
+    def dressed(self, role: str, net: nn.Module, spec: Spec) -> nn.Module:
+        """A network as the tricks want it."""
+        for _, trick in self._each():
+            net = trick.dress(role, net, spec)
+        return net
+
+    @property
+    def stagers(self) -> list[nn.Module]:
+        """What a scene is staged with besides the generator."""
+        return [self.critics] if any(trick.stages_with_critics for _, trick in self._each()) else []
+
+    def scene(self, batch: Batch, now: Now, G: nn.Module, z_dim: int) -> Played:
+        """Latents drawn by address, fakes made of them."""
+        rows, device = batch.x.shape[0], batch.x.device
+        z = normal((z_dim,), rows, key=(now.seed, now.step, now.play, "z"), first=now.first, device=device)
+        z = z.to(batch.x.dtype)
+        for _, trick in self._each():
+            z = trick.latent(z, batch.given, G, self.critics, now)
+        return Played(now, batch.x, G(z, *batch.given), batch.given, z)
+
+    # ---- what D wants ---------------------------------------------------------------------------------------------
+
+    def d_wants(self, scene: Played, G: nn.Module) -> Loss:
+        """Tell real from fake, smoothly."""
+        seen = self._evidence(scene, G)
+        terms = {"D": torch.stack([self._says(n, r, f, seen) for n, r, f in self._verdicts(seen)]).sum()}
+        terms |= self._penalised(seen, scene.now, lambda p: p.term)
+        for label, trick in self._each():
+            terms |= {_name(label, k): v for k, v in trick.d_terms(seen).items()}
+        real, fake = seen.on_real[0].logits, seen.on_fake[0].logits
+        for _, trick in self._each():
+            trick.observe(real.detach(), fake.detach(), scene.now)
+        stats = {"real": real.mean(), "fake": fake.mean()}
+        views = {"real": scene.real, "fake": scene.fake, "on_real": real, "on_fake": fake}
+        return Loss(terms, stats, views)
+
+    def _evidence(self, scene: Played, G: nn.Module) -> Evidence:
+        real, fake = scene.real, scene.fake
+        for _, trick in self._each():
+            real, fake = trick.judged(real, fake, scene.now)
+        if any(p.term is not None and p.due(scene.now) for p in self.penalties.values()):
+            return evidence(self.critics, real, fake, scene.given, scene.now, z=scene.z, G=G)
+        on_real = self.critics(real, *scene.given, now=scene.now, side="real")
+        on_fake = self.critics(fake, *scene.given, now=scene.now, side="fake")
+        return Evidence(self.critics, real, fake, scene.given, on_real, on_fake, scene.now, scene.z, G)
+
+    def _verdicts(self, seen: Evidence) -> list[tuple[str, Verdict, Verdict]]:
+        return [(name, r, f) for name, r, f in zip(self.pairs, seen.on_real, seen.on_fake, strict=True)]
+
+    def _says(self, name: str, real: Verdict, fake: Verdict, seen: Evidence) -> Tensor:
+        pair = self.pairs[name]
+        judges = [trick for _, trick in self._each() if type(trick).labels is not Trick.labels]
+        if not judges:
+            return pair.d(real.logits, fake.logits)
+        assert pair.as_real is not None and pair.as_fake is not None  # a trick that labels refuses other pairs
+        on_real, on_fake = real.logits.new_ones(len(real.logits)), fake.logits.new_zeros(len(fake.logits))
+        first = seen.now.first * len(on_real) // len(seen.real)  # fewer rows where samples are packed
+        for trick in judges:
+            on_real, on_fake = trick.labels(on_real, on_fake, seen.now._replace(first=first))
+        return _cost(pair, real.logits, on_real) + _cost(pair, fake.logits, on_fake)
+
+    # ---- what G wants ---------------------------------------------------------------------------------------------
+
+    def g_wants(self, scene: Played, G: nn.Module) -> Loss:
+        """Be taken for real."""
+        on_fake = self.critics(scene.fake, *scene.given, now=scene.now, side="fake")
+        looks = any(pair.paired for pair in self.pairs.values())
+        on_real = self.critics(scene.real, *scene.given, now=scene.now, side="real") if looks else []
+        said = [
+            self._wants(name, fake, on_real[i] if on_real else None, scene.now)
+            for i, (name, fake) in enumerate(zip(self.pairs, on_fake, strict=True))
+        ]
+        terms = {"G": self.merge(torch.stack(said))}
+        seen = Evidence(self.critics, scene.real, scene.fake, scene.given, on_real, on_fake, scene.now, scene.z, G)
+        terms |= self._penalised(seen, scene.now, lambda p: p.g_term)
+        for label, trick in self._each():
+            terms |= {_name(label, k): v for k, v in trick.g_terms(seen).items()}
+        return Loss(terms)
+
+    def _wants(self, name: str, fake: Verdict, real: Verdict | None, now: Now) -> Tensor:
+        pair, on_fake = self.pairs[name], fake.logits
+        on_real = real.logits if real is not None and pair.paired else None
+        for _, trick in self._each():
+            rows = trick.chosen(on_fake, now)
+            if rows is not None:
+                on_fake, on_real = on_fake[rows], None if on_real is None else on_real[rows]
+        return pair.g(on_fake, on_real)
+
+    def _penalised(self, seen: Evidence, now: Now, side: Callable[[Penalty], Any]) -> dict[str, Tensor]:
+        """Each due penalty's term; under fp16 critics' terms get a float32 forward of their own (slopes overflow)."""
+        due = {label: p for label, p in self.penalties.items() if p.due(now) and side(p) is not None}
+        kind = seen.real.device.type
+        if due and seen.on_real and torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16:
+            with torch.autocast(kind, enabled=False):
+                more = {"z": seen.z, "G": seen.G}
+                exact = evidence(seen.critics, seen.real.float(), seen.fake.float(), seen.given, now, **more)
+                return {label: p.every * side(p)(exact) for label, p in due.items()}
+        return {label: p.every * side(p)(seen) for label, p in due.items()}
+
+
+def _cost(pair: Adversarial, logits: Tensor, label: Tensor) -> Tensor:
+    """The mean cost of logits [N, ...] under labels [N] in 0..1."""
+    assert pair.as_real is not None and pair.as_fake is not None
+    share = label.view(-1, *[1] * (logits.dim() - 1))
+    return (share * pair.as_real(logits) + (1 - share) * pair.as_fake(logits)).mean()
+
+
+def _pairs(adversarial: Any, critics: Mapping[str, Any]) -> dict[str, Adversarial]:
+    if isinstance(adversarial, Mapping) and "use" not in adversarial:
+        return {name: _pair(adversarial[name]) for name in critics}
+    return {name: _pair(adversarial) for name in critics}  # what a loss carries is of one critic
+
+
+def _pair(part: Any) -> Adversarial:
+    found = part_of("adversarial", part)
+    return found if isinstance(found, Adversarial) else found()
+
+
+def _penalty(part: Any) -> Penalty:
+    return part if isinstance(part, Penalty) else part()
+
+
+def _trick(part: Any) -> Trick:
+    return part if isinstance(part, Trick) else part()
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "_")  # a module's name has no dots
+
+
+def _name(label: str, term: str) -> str:
+    return f"{label}.{term}" if term else label
+
+
+def built(kind: str, part: Any, spec: Spec) -> nn.Module:
+    """A network: a module as it is, or built for this data from a part, a name or a tree."""
+    if isinstance(part, nn.Module):
+        return part
+    made: nn.Module = part_of(kind, part)(spec)
+    return made
+
+
+def separate(slot: str, part: Any, count: int) -> Any:
+    """A part that `count` networks are built from, each drawn anew; InputError for a module, which is one network."""
+    if count > 1 and isinstance(part, nn.Module):
+        raise InputError(
+            f"{slot}: one {type(part).__name__} cannot be {count} networks; give a part to build them from (a name, a "
+            "tree or a function of the Spec)"
+        )
+    return part

@@ -1,0 +1,147 @@
+"""One generator against several critics, which are merged into one opinion of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from gantlet.core.errors import InputError
+from gantlet.core.game import Batch, Game, Loss, Spec, Turn
+from gantlet.core.registry import Slot, game
+from gantlet.core.when import Now
+from gantlet.games.arena import Arena, Merge, Played, built, separate
+from gantlet.games.classic import Times
+
+
+def soft_mean(said: Tensor, sharpness: Tensor | float) -> Tensor:
+    """sum_i w_i V_i, w = softmax(lambda V): the mean at lambda = 0, the largest at infinity (eq. 3)."""
+    return (said * torch.softmax(sharpness * said, 0)).sum()
+
+
+class Hardest(nn.Module):
+    """The largest of G's losses: the harshest critic's."""
+
+    couples_batch = True  # the largest of means is not the mean of the largest
+
+    def forward(self, said: Tensor) -> Tensor:
+        return said.amax()
+
+
+class Softened(nn.Module):
+    """`soft_mean` with a lambda that stays as it is."""
+
+    couples_batch = True
+
+    def __init__(self, sharpness: float) -> None:
+        super().__init__()
+        self.sharpness = sharpness
+
+    def forward(self, said: Tensor) -> Tensor:
+        return soft_mean(said, self.sharpness)
+
+
+class Regulated(nn.Module):
+    """`soft_mean` with a lambda that G moves, positive by a softplus."""
+
+    couples_batch = True
+
+    def __init__(self, sharpness: float) -> None:
+        super().__init__()
+        if sharpness == 0:
+            raise InputError("sharpness 0: a learned one begins above zero; use sharpness=1, or merge=mean")
+        self.before_softplus = nn.Parameter(torch.tensor(sharpness + math.log(-math.expm1(-sharpness))))
+
+    @property
+    def sharpness(self) -> Tensor:
+        return F.softplus(self.before_softplus)
+
+    def forward(self, said: Tensor) -> Tensor:
+        return soft_mean(said, self.sharpness)
+
+
+MERGES: dict[str, Callable[[float], Merge]] = {
+    "mean": lambda sharpness: torch.mean,
+    "max": lambda sharpness: Hardest(),
+    "softmax": Softened,
+    "learned": Regulated,
+}
+
+
+@game
+class GMAN(Game):
+    """G against several critics of one make: min over G of sum_i w_i V(D_i, G), w = softmax(lambda V) (Durugkar, Gemp
+    and Mahadevan 2017, eq. 3).
+
+    V_i is G's loss under critic i, so a large one is a harsh critic. `merge`: the mean is GMAN-0, `max` GMAN-max,
+    `softmax` GMAN-lambda, `learned` GMAN*, where G moves lambda too and is paid `push` lambda for raising it (eq. 7).
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        G: Annotated[Any, Slot("generator")],
+        D: Annotated[Any, Slot("critic")],
+        critics: Annotated[int, Field(ge=1, le=64)] = 3,
+        merge: Literal["mean", "max", "softmax", "learned"] = "mean",
+        sharpness: Annotated[float, Field(ge=0, le=1000)] = 1.0,  # lambda; a learned one begins here
+        push: Annotated[float, Field(ge=0)] = 0.001,  # the paper's c
+        # the untampered objective: several critics seldom all saturate (section 3.3.2)
+        adversarial: Annotated[Any, Slot("adversarial")] = {"use": "minimax"},  # noqa: B006 (read only)
+        penalties: Annotated[Any, Slot("penalty", many=True)] = None,
+        tricks: Annotated[Any, Slot("trick", many=True)] = None,
+        d_steps: Times = 1,
+        g_steps: Times = 1,
+    ) -> None:
+        super().__init__()
+        net = built("generator", G, spec)
+        self.z_dim = int(net.z_dim)  # type: ignore[arg-type]
+        self.arena = Arena(
+            spec,
+            critics=dict.fromkeys((f"D{i + 1}" for i in range(critics)), separate("D", D, critics)),
+            adversarial=adversarial,
+            penalties=penalties,
+            tricks=tricks,
+            merge=MERGES[merge](sharpness),
+        )
+        self.G = self.arena.dressed("G", net, spec)
+        self.push, self.d_steps, self.g_steps = push, d_steps, g_steps
+
+    def owns(self) -> dict[str, list[nn.Module]]:
+        merge = self.arena.merge
+        return {"D": [self.arena.critics], "G": [self.G, *([merge] if isinstance(merge, Regulated) else [])]}
+
+    def turns(self) -> list[Turn]:
+        return [
+            Turn("D", "D", self.d_wants, times=self.d_steps),
+            Turn("G", "G", self.g_wants, times=self.g_steps),
+        ]
+
+    def d_wants(self, scene: Played) -> Loss:
+        return self.arena.d_wants(scene, self.G)
+
+    def g_wants(self, scene: Played) -> Loss:
+        loss, merge = self.arena.g_wants(scene, self.G), self.arena.merge
+        if not isinstance(merge, Regulated):
+            return loss
+        sharpness = merge.sharpness
+        return Loss({**loss.terms, "push": -self.push * sharpness}, {**loss.stats, "sharpness": sharpness}, loss.views)
+
+    def made_of(self) -> dict[str, nn.Module]:
+        return {"G": self.G}
+
+    def stagers(self) -> list[nn.Module]:
+        return [self.G, *self.arena.stagers]
+
+    def stage(self, batch: Batch, now: Now) -> Played:
+        return self.arena.scene(batch, now, self.G, self.z_dim)
+
+    def generate(self, z: Tensor, *given: Tensor) -> Tensor:
+        fake: Tensor = self.G(z, *given)
+        return fake

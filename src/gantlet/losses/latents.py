@@ -1,0 +1,86 @@
+"""Penalties on how samples answer to their latents; they have a term in the generator's turn."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gantlet.core.critics import Evidence
+from gantlet.core.errors import InputError
+from gantlet.core.registry import penalty
+from gantlet.core.when import at
+from gantlet.losses.penalties import Every, Penalty, Strength, differentiable, normals, raised
+from gantlet.losses.running import RunningMean
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+@penalty
+def zcr(
+    *,
+    d_weight: Strength = 20.0,  # both weights and sigma as for BigGAN on CIFAR-10
+    g_weight: Strength = 0.5,
+    sigma: Annotated[float, Field(gt=0)] = 0.05,
+    every: Every = 1,
+) -> Penalty:
+    """Latent consistency, z' = z + sigma n: D adds a E |D(G(z)) - D(G(z'))|^2, G adds -b E |G(z) - G(z')|^2, so that
+    samples differ where latents do (Zhao et al. 2021, algorithm 2).
+
+    Squares are averaged over the entries of a sample.
+    """
+
+    def near(e: Evidence, G: nn.Module, z: Tensor) -> Tensor:
+        fake: Tensor = G(z + sigma * normals(e, z, "zcr"), *e.given)
+        return fake
+
+    def term(e: Evidence) -> Tensor:
+        z, G = _latents(e, "zcr")
+        # not e.fake: a trick may put other samples before the critics than those of these latents
+        here, there = e.ask(G(z, *e.given), "fake"), e.ask(near(e, G, z), "fake")
+        gaps = [(v.logits - w.logits).square().mean() for v, w in zip(here, there, strict=True)]
+        return at(d_weight, e.now) * torch.stack(gaps).sum()
+
+    def g_term(e: Evidence) -> Tensor:
+        z, G = _latents(e, "zcr")
+        return -at(g_weight, e.now) * (raised(e.fake) - raised(near(e, G, z))).square().mean()
+
+    return Penalty(term, every, g_term)
+
+
+@penalty
+def path_length(
+    *,
+    weight: Strength = 2.0,
+    decay: Decay = 0.99,
+    rows: Annotated[float, Field(gt=0, le=1)] = 0.5,  # share of the batch: a second derivative of G is costly
+    every: Every = 4,
+) -> Penalty:
+    """Path length: G adds weight E (|J^T y|_2 - a)^2, J the Jacobian of G in z, y normal images over the root of their
+    pixels, a an exponential average of the lengths (Karras et al. 2020, eq. 4).
+
+    The average moves whenever the penalty is due, before it is read; it begins at the first batch's mean.
+    """
+    average = RunningMean(1, decay)
+
+    def g_term(e: Evidence) -> Tensor:
+        z, G = _latents(e, "path-length")
+        n = max(1, round(rows * len(z)))
+        z = differentiable(z[:n])
+        fake = G(z, *(g[:n] for g in e.given))
+        y = normals(e, fake, "path-length") / math.sqrt(math.prod(fake.shape[2:]))
+        (pull,) = torch.autograd.grad((fake * y).sum(), z, create_graph=True)
+        lengths = raised(pull).flatten(1).norm(dim=1)
+        gaps: Tensor = lengths - average.update(lengths.mean().view(1))
+        return at(weight, e.now) * gaps.square().mean()
+
+    return Penalty(None, every, g_term, couples_batch=True, state=average)
+
+
+def _latents(e: Evidence, name: str) -> tuple[Tensor, nn.Module]:
+    if e.z is None or e.G is None:
+        raise InputError(f"penalty {name!r} moves latents, but this game makes its fakes without any; leave it out")
+    return e.z, e.G

@@ -1,0 +1,53 @@
+"""Packing."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from gantlet.core.errors import InputError
+from gantlet.core.game import Spec
+from gantlet.core.registry import trick
+from gantlet.core.trick import Given, Trick
+from gantlet.core.when import Now
+
+
+@trick.named("packing")
+class Packing(Trick):
+    """Packing: D judges m samples at once, D(x_1, ..., x_m), so that too little variety shows (PacGAN, Lin et al. 2018).
+
+    Rows i m .. i m + m - 1 of [N, C, ...] become one row of [N / m, m C, ...], after all other tricks have been at them.
+    """
+
+    late = True
+
+    def __init__(
+        self,
+        *,
+        m: Annotated[int, Field(ge=2, le=16)] = 2,  # the paper's gain is largest from 1 to 2
+    ) -> None:
+        super().__init__()
+        self.m = m
+
+    def critic_spec(self, spec: Spec) -> Spec:
+        if any(not shape for shape in spec.given):
+            raise InputError("trick 'packing': what samples are conditioned on must be vectors or images to be packed")
+        return spec._replace(shape=self._wide(spec.shape), given=tuple(self._wide(shape) for shape in spec.given))
+
+    def _wide(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (self.m * shape[0], *shape[1:])
+
+    def shown(self, x: Tensor, given: Given, now: Now, side: str) -> tuple[Tensor, Given]:
+        return self._packed(x), tuple(self._packed(g) for g in given)
+
+    def _packed(self, x: Tensor) -> Tensor:
+        n, channels, *rest = x.shape
+        if n % self.m:
+            raise InputError(
+                f"trick 'packing': a batch of {n} does not divide into packs of {self.m}; "
+                f"use batch {math.ceil(n / self.m) * self.m}, or another m"
+            )
+        return x.reshape(n // self.m, self.m * channels, *rest)

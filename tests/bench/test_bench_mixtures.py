@@ -1,0 +1,96 @@
+"""bench mixtures, very short: what is measured, kept, gone on with and shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import cells
+import mixtures
+from gantlet.cli import main
+from gantlet.core.errors import InputError
+from gantlet.core.game import Spec
+from seeds import Pool, begin
+
+SMALL = "+G.hidden=[8]+D.hidden=[8]"
+WANTED = [f"ring/gan{SMALL}", f"grid/pacgan2{SMALL}+seeds=3", f"swissroll/ours{SMALL}"]
+
+
+def test_cells_are_measured_once_and_shown(cache: Path) -> None:
+    said: list[str] = []
+    table = mixtures.measure(quick=True, cell=WANTED, say=said.append)
+    shown = mixtures.text(table)
+    assert [c["label"] for c in table["cells"]] and {c["label"] for c in table["cells"]} == set(WANTED)
+    assert "| pacgan2+G.hidden=[8]+D.hidden=[8]+seeds=3 | 20 | 3 |" in shown
+    assert shown.count(" ± ") >= 7 * 3 and "| wgan-gp" not in shown
+    assert "| real points | | | 25 | 25 |" in shown and "| real points | | | 8 | 8 |" in shown
+    again: list[str] = []
+    assert mixtures.measure(quick=True, cell=["ring/gan" + SMALL], say=again.append) == table
+    assert said and not again
+
+
+def test_a_cell_that_diverges_says_so() -> None:
+    label = f"ring/gan{SMALL}+players.G.lr=1e30+players.D.lr=1e30"
+    shown = mixtures.text(mixtures.measure(quick=True, cell=[label], say=lambda text: None))
+    assert "failed: step" in shown and "became NaN or infinite" in shown
+
+
+def test_every_cell_can_be_begun() -> None:
+    for cell in mixtures.plan(quick=True).chosen(["ring"]):
+        assert cell.recipe["steps"] == 20 and cell.seeds == (0, 1)
+        begin(cell.recipe, Spec((2,)), cell.seeds)
+    full = mixtures.plan(quick=False).chosen(None)
+    assert len(full) == 3 * len(mixtures.METHODS)
+    assert {len(c.seeds) for c in full} == {10} and {c.recipe["steps"] for c in full} == {20_000}
+
+
+def test_half_a_cell_is_gone_on_with_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "LOOK", 4)
+    (wanted,) = mixtures.plan(quick=True).chosen([f"ring/ours{SMALL}"])
+    points = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+
+    def weights(minutes: float | None, name: str) -> tuple[list[torch.Tensor], int]:
+        calls, told = 0, None
+        while told is None:
+            state, engine = begin(wanted.recipe, Spec((2,)), wanted.seeds)
+            kept, clock, pool = cells.Cells(name), cells.Clock(minutes), Pool(points, wanted.seeds)
+            told = cells.played(state, engine, pool, wanted, kept, clock=clock, say=lambda text: None)
+            calls += 1
+        return [*state.game.parameters(), *state.best_game().parameters()], calls
+
+    whole, once = weights(None, "whole")
+    pieces, often = weights(0, "pieces")
+    assert once == 1 and often == 5
+    assert all(torch.equal(a, b) for a, b in zip(whole, pieces, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("rong/gan", "no set named 'rong'"),
+        ("ring/gun", "did you mean 'gan'"),
+        ("ring/gan+seeds=many", "whole number"),
+        ("ring/gan+steps=-1", "steps"),
+        ("ring/gan+stops=5", "no option 'stops'"),
+    ],
+)
+def test_wrong_cells_are_refused(label: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        mixtures.plan(quick=True).chosen([label])
+
+
+def test_the_command_line_knows_which_benchmark_takes_what(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, words in [
+        (["bench", "speed", "--cell", "a"], "--cell: bench speed has no such option"),
+        (["bench", "dirac", "--minutes", "1"], "--minutes: bench dirac has no such option"),
+        (["bench", "mixtures", "--data", "digits"], "has its own data"),
+        (["bench", "mixtures", "--cell", "ring/gan+G.hidden=[4,5],ring/gun"], "no method named 'gun'"),
+        (["bench", "stacked-mnist"], "--data PATH"),
+        (["bench", "common"], "no benchmark named 'common'"),
+    ]:
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == 2
+        assert words in capsys.readouterr().err
