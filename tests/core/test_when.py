@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 
 from gantlet.core import registry
-from gantlet.core.schedules import constant, cosine, drop, linear
+from gantlet.core.schedules import constant, cosine, drop, exponential, linear
 from gantlet.core.when import Now, always, at, before, every, since
 from helpers import play
 
@@ -34,6 +35,13 @@ def test_conditions_hold_at_exactly_their_steps() -> None:
 def test_an_interval_under_one_is_refused_by_its_value(interval: int) -> None:
     with pytest.raises(ValueError, match=rf"every\({interval}\)"):
         every(interval)
+
+
+def test_exponential_falls_by_the_same_factor_every_step() -> None:
+    values = [exponential(Now(step=step), start=1.0, end=1e-3, after=10, steps=40) for step in range(45)]
+    assert values[:11] == [1.0] * 11
+    assert values[40:] == pytest.approx([1e-3] * 5)
+    assert [b / a for a, b in itertools.pairwise(values[10:41])] == pytest.approx([10 ** (-3 / 30)] * 30)
 
 
 def test_cosine_is_half_a_cosine() -> None:

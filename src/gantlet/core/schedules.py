@@ -11,6 +11,7 @@ from gantlet.core.registry import schedule
 from gantlet.core.when import Now
 
 Steps = Annotated[int, Field(ge=1)] | None
+Above = Annotated[float, Field(gt=0)]
 
 
 def _share(now: Now, after: int, steps: int | None) -> float:
@@ -36,6 +37,12 @@ def cosine(now: Now, *, start: float, end: float = 0.0, after: int = 0, steps: S
 def linear(now: Now, *, start: float, end: float = 0.0, after: int = 0, steps: Steps = None) -> float:
     """From start to end along a straight line that begins at step `after`."""
     return start + (end - start) * _share(now, after, steps)
+
+
+@schedule
+def exponential(now: Now, *, start: Above, end: Above = 1e-3, after: int = 0, steps: Steps = None) -> float:
+    """From start to end by the same factor every step: as long from 1 to 0.1 as from 0.1 to 0.01."""
+    return float(start * (end / start) ** _share(now, after, steps))
 
 
 @schedule

@@ -1,5 +1,5 @@
 """Networks, one family a file; they know nothing of games. Importing this registers them."""
 
-from gantlet.nets import autoencoder, cnn, dcgan, maxout, mlp, stacked
+from gantlet.nets import autoencoder, cnn, dcgan, fourier, maxout, mlp, stacked
 
-__all__ = ["autoencoder", "cnn", "dcgan", "maxout", "mlp", "stacked"]
+__all__ = ["autoencoder", "cnn", "dcgan", "fourier", "maxout", "mlp", "stacked"]

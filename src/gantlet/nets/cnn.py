@@ -7,6 +7,7 @@ import math
 from functools import partial
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -16,13 +17,15 @@ from gantlet.core.registry import critic, generator
 from gantlet.nets.layers import Crop, Double, halvings, image_shape, initialise, judged, spectrally_normalised
 
 Width = Annotated[int, Field(ge=1)]
+LEAK = 0.02  # slope of the generator's end where tanh is flat
 
 
 @generator.named("cnn")
 class CNNGenerator(nn.Module):
-    """z -> a small map -> (twice the size, 3 x 3 convolution, leaky rectifier)* -> 3 x 3 convolution, linear.
+    """z -> a small map -> (twice the size, 3 x 3 convolution, leaky rectifier)* -> 3 x 3 convolution -> leaky tanh.
 
-    A linear end, as in Huang et al. 2024: with tanh a dark data set can push every pixel to -1, where no gradient is.
+    A plain tanh dies on dark data: a few large steps push every pixel to -1, where it is flat. With a little of its
+    input added it never is; what reaches beyond -1..1 is clamped where samples are looked at.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class CNNGenerator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         x: Tensor = self.body(self.project(z))
-        return x
+        return torch.tanh(x) + LEAK * x
 
 
 @critic.named("cnn")
