@@ -67,13 +67,13 @@ def base() -> Recipe:
 
 
 def ours() -> Recipe:
-    """What the package itself would play: free in everything."""
-    fall = {"use": "cosine", "start": 1e-3, "end": 5e-5}  # a floor of 5%: a rate that ends at 0 freezes what is left
-    gamma = {"use": "cosine", "start": 1.0, "end": 0.1}  # smooth while far apart, sharp when near
+    """What the package itself would play: relativistic + R1 + R2 that let go, and a generator that can jump."""
+    fall = {"use": "cosine", "start": 2e-3, "end": 5e-5}  # a floor: a rate that ends at 0 freezes what is left
+    gamma = {"use": "exponential", "start": 1.0, "end": 1e-3}  # smooth while far apart, sharp when near
     return base().override(
         "dynamics=alternating",
         "adversarial=relativistic",
-        G=use("mlp", z=8, hidden=[128, 128, 128]),
+        G=use("mlp", z=16, bits=12, hidden=[128, 128, 128]),
         D=use("mlp", hidden=[128, 128, 128]),
         penalties={"r1": {"gamma": gamma}, "r2": {"gamma": gamma}},
         players=adam(fall, 0.0, 0.99),  # type: ignore[arg-type]

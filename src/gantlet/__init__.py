@@ -32,6 +32,10 @@ _HOME = {
     "Critics": "gantlet.core.critics",
     "Verdict": "gantlet.core.critics",
     "Adversarial": "gantlet.core.critics",
+    "Evidence": "gantlet.core.critics",
+    "Penalty": "gantlet.losses.penalties",
+    "Trick": "gantlet.core.trick",
+    "Now": "gantlet.core.when",
     "GantletError": "gantlet.core.errors",
     "InputError": "gantlet.core.errors",
 }
@@ -47,6 +51,7 @@ if TYPE_CHECKING:  # `as` the same name: exported on purpose
     from gantlet.api import train as train
     from gantlet.core.critics import Adversarial as Adversarial
     from gantlet.core.critics import Critics as Critics
+    from gantlet.core.critics import Evidence as Evidence
     from gantlet.core.critics import Verdict as Verdict
     from gantlet.core.errors import GantletError as GantletError
     from gantlet.core.errors import InputError as InputError
@@ -57,7 +62,10 @@ if TYPE_CHECKING:  # `as` the same name: exported on purpose
     from gantlet.core.game import Turn as Turn
     from gantlet.core.recipe import Recipe as Recipe
     from gantlet.core.registry import use as use
+    from gantlet.core.trick import Trick as Trick
+    from gantlet.core.when import Now as Now
     from gantlet.data import open_source as open_source
+    from gantlet.losses.penalties import Penalty as Penalty
 
 
 def __getattr__(name: str) -> Any:

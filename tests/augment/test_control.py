@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gantlet.augment.control import Controller, Signal
+from gantlet.core import registry
 from gantlet.core.engine import Engine
 from gantlet.core.errors import InputError
 from gantlet.core.when import Now
@@ -103,3 +104,44 @@ def test_p_is_saved_and_logged_nowhere_else() -> None:
     state = play("mlp", "tricks.ada={}").state.game.state_dict()
     names = {k.rsplit(".", 1)[1] for k in state if ".control." in k}
     assert names == {"p", "total", "rows", "batches", "since", "counted"}
+
+
+def test_rows_that_do_not_count_are_not_seen() -> None:
+    """Of rows 3 > -1, 0 < 9 and 4 > 0 the middle one is left out; without any row p stays where it is."""
+    real, fake = torch.tensor([3.0, 0.0, 4.0]), torch.tensor([-1.0, 9.0, 0.0])
+    some, all_ = made(), made()
+    some.observe(real, fake, torch.tensor([True, False, True])), all_.observe(real, fake)
+    assert (float(some.total), float(some.rows)) == (2, 2)
+    assert (float(all_.total), float(all_.rows)) == (1, 3)
+    maps = made()
+    maps.observe(real.view(3, 1, 1).expand(3, 2, 2), fake.view(3, 1, 1).expand(3, 2, 2), torch.tensor([1, 0, 1]).bool())
+    assert (float(maps.total), float(maps.rows)) == (8, 8)
+    centred = made("centred")  # the centre is (3.5 + 8 / 3) / 2: 3 is under it, 4 above
+    centred.observe(real, fake, torch.tensor([True, False, True]))
+    assert (float(centred.total), float(centred.rows)) == (0, 2)
+    still = made(interval=1)
+    still.p.fill_(0.5)
+    for i in range(5):
+        still.settle(Now(step=i, images=i * BATCH))
+        still.observe(real, fake, torch.zeros(3, dtype=torch.bool))
+    assert float(still.p) == 0.5
+
+
+@pytest.mark.parametrize("signal", ["auc", "centred"])
+@pytest.mark.parametrize("pack", [1, 2])
+def test_apa_reaches_its_cap_where_d_tells_all_apart(signal: Signal, pack: int) -> None:
+    """Pseudo rows say as much of fakes as of reals: they are not what D overfits on."""
+    apa = registry.trick.parts["apa"].fn(signal=signal, interval=1, speed_images=3200, cap=0.8)
+    critic = torch.tensor([2.0, 1.0])  # any critic that says more of ones than of minus ones
+    ones = torch.ones(64, 2)
+    for i in range(120):
+        now = Now(step=i, images=64 * i)
+        apa.begin(now)
+        real, fake = ((x @ critic).view(-1, pack).mean(1) for x in apa.judged(ones, -ones, now))
+        apa.observe(real, fake, now)
+    assert float(apa.control.p) == pytest.approx(0.8)
+
+
+def test_a_cap_of_apa_leaves_reals() -> None:
+    with pytest.raises(InputError, match="cap"):
+        play("mlp", "tricks.apa.cap=1.0")

@@ -12,7 +12,7 @@ from torch import Tensor
 from gantlet.core import registry
 from gantlet.core.errors import NonFiniteError
 from gantlet.core.game import Loss
-from gantlet.core.guard import rescale
+from gantlet.core.guard import rescale, warn_of_coupling
 from helpers import DYNAMICS, OPTIMIZERS, Play, play, same, spoil, tensors
 
 STEPPERS = [(o, "") for o in OPTIMIZERS]
@@ -248,3 +248,10 @@ def test_an_overflow_only_lowers_the_scale(optimizer: str) -> None:
 
 def test_every_optimiser_is_in_this_file() -> None:
     assert {o for o, _ in STEPPERS} == set(registry.optimizer.parts)
+
+
+def test_what_looks_at_the_whole_batch_is_named_on_several_ranks() -> None:
+    with pytest.warns(UserWarning, match=r"BatchNorm2d\)( and \d+ more)?: looks at the whole batch, .* 2 ranks"):
+        warn_of_coupling(play("dcgan").state.game, 2)
+    warn_of_coupling(play("dcgan").state.game, 1)
+    warn_of_coupling(play("r1gan").state.game, 2)

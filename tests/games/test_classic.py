@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from gantlet.core import registry
 from gantlet.core.critics import Adversarial, Critics, Verdict
 from gantlet.core.engine import Engine
+from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Game, Loss, Spec, Turn
 from gantlet.core.noise import normal
 from gantlet.core.state import Average, State
 from gantlet.core.train import train
 from gantlet.core.trick import Trick
 from gantlet.core.when import Now
+from gantlet.games.arena import Arena
 from gantlet.games.classic import Classic, Played
 from gantlet.losses.penalties import Penalty
 from helpers import DYNAMICS, GAMES, POINTS, Rows, largest_gap, play, same
@@ -221,3 +223,33 @@ def test_a_game_of_your_own_plays(dynamics: str) -> None:
     assert state.best_game().critics is game.critics
     assert largest_gap(state.averages["ema"].copies["a"].parameters(), game.a.parameters()) > 0
     assert not same(state.averages["ema"].copies["a"].parameters(), game.a.parameters())
+
+
+def test_labels_may_not_hide_a_term() -> None:
+    """A penalty called D would take the place of the adversarial term."""
+    for change, why in [
+        ("penalties.D={use: r1}", "penalties.D: 'D' and 'G' are the adversarial terms"),
+        ("tricks.G={use: feature-matching}", "tricks.G: 'D' and 'G' are the adversarial terms"),
+    ]:
+        with pytest.raises(InputError, match=why):
+            play("mlp", change)
+    with pytest.raises(InputError, match=r"tricks.a: a penalty has this label too; use another"):
+        play("mlp", "penalties.a={use: r1}", "tricks.a={use: instance-noise}")
+
+
+def test_each_critic_needs_a_loss_and_a_loss_a_critic() -> None:
+    pair = registry.adversarial.parts["hinge"].fn()
+    with pytest.raises(InputError) as caught:
+        Arena(SPEC, critics={"a": Tilt(), "b": Tilt()}, adversarial={"a": pair, "c": pair})
+    assert [fault.split(":")[0] for fault in caught.value.faults] == ["adversarial.b", "adversarial.c"]
+    began = registry.adversarial.parts["began"].fn()
+    with pytest.raises(InputError, match="one loss object with a state for several critics"):
+        Arena(SPEC, critics={"a": Tilt(), "b": Tilt()}, adversarial=began)
+
+
+def test_critics_of_one_s_own_need_no_time_unless_they_look_through_a_lens() -> None:
+    (verdict,) = Critics({"D": Tilt(1.0)})(torch.ones(3, 2))
+    assert verdict.logits.tolist() == [2.0] * 3
+    noisy = Critics({"D": Tilt(1.0)}, lenses=[registry.trick.parts["instance-noise"].fn()])
+    with pytest.raises(InputError, match="say now= and side="):
+        noisy(torch.ones(3, 2))

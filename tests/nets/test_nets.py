@@ -131,6 +131,19 @@ def test_points_are_for_perceptrons(kind: str, name: str) -> None:
         net(kind, name, POINTS)
 
 
+def test_signs_of_latents_let_a_perceptron_jump() -> None:
+    """Across a latent's sign the sample jumps by the slope of its bit; without bits it goes there continuously."""
+    for bits, least in ((2, 1e-3), (0, 0.0)):
+        torch.manual_seed(0)
+        generator = net("generator", "mlp", POINTS, z=3, bits=bits)
+        z = torch.tensor([[1e-7, 0.5, 0.5]])
+        over, under = generator(z), generator(z * torch.tensor([-1.0, 1.0, 1.0]))
+        jump = float((over - under).detach().abs().max())
+        assert (jump > least) if bits else (jump < 1e-5)
+    with pytest.raises(InputError, match=r"G.bits=4: only 3 latents have a sign; use at most 3"):
+        net("generator", "mlp", POINTS, z=3, bits=4)
+
+
 def test_a_dark_generator_can_still_learn() -> None:
     """Pixels far under -1, as large steps on a dark data set leave them, keep a gradient (float32 tanh' there is 0)."""
     generator = net("generator", "cnn", Spec((1, 8, 8)))

@@ -125,17 +125,18 @@ def feature_matching() -> None:
 
 
 def minibatch_discrimination() -> None:
-    """o(x_i)_b = sum_j exp(-|M_ib - M_jb|): with one feature and T = (1, 2), exp(-3 |x_i - x_j|)."""
+    """Mean over j != i of exp(-|M_ib - M_jb|): with one feature and T = (1, 2), exp(-3 |x_i - x_j|)."""
     likeness = Likeness(1, 1, 2).double()
     with torch.no_grad():
         likeness.T.copy_(torch.tensor([[1.0, 2.0]]))
     x = torch.tensor([[0.0], [0.5], [2.0]], dtype=torch.float64)
     want = [
-        [1 + math.exp(-1.5) + math.exp(-6)],
-        [1 + math.exp(-1.5) + math.exp(-4.5)],
-        [1 + math.exp(-6) + math.exp(-4.5)],
+        [(math.exp(-1.5) + math.exp(-6)) / 2],
+        [(math.exp(-1.5) + math.exp(-4.5)) / 2],
+        [(math.exp(-6) + math.exp(-4.5)) / 2],
     ]
     assert torch.allclose(likeness(x), torch.tensor(want, dtype=torch.float64))
+    assert likeness(x[:1]).tolist() == [[0.0]]  # alone it is like nobody
     layer = nn.Sequential(nn.Flatten(), nn.Linear(2, 1)).double()
     dressed = made("minibatch-discrimination", kernels=3, width=2).dress("D", layer, SPEC).double()
     beside = dressed[1]
@@ -376,7 +377,7 @@ def test_batches_that_do_not_divide_are_refused() -> None:
         Spread(3)(REAL)
     trick = made("image-pool", size=3)
     trick.dress("G", Shift(), SPEC)
-    with pytest.raises(InputError, match=r"a batch of 4 is more than its 3 places; use size=32"):
+    with pytest.raises(InputError, match=r"a batch with 4 rows is more than its 3 places; use size=32"):
         trick.judged(REAL, FAKE, Now())
 
 

@@ -12,10 +12,11 @@ from gantlet.augment.control import Cap, Controller, Interval, Signal, Speed, Ta
 from gantlet.augment.draws import drawn
 from gantlet.augment.geometry import MOVES, composed
 from gantlet.augment.pixels import alike, refuse_points, warp, where, wide
+from gantlet.core.critics import Adversarial
 from gantlet.core.game import Spec
 from gantlet.core.noise import normal
 from gantlet.core.registry import trick
-from gantlet.core.trick import Given, Trick
+from gantlet.core.trick import Given, Trick, unordered
 from gantlet.core.when import Now, Schedule, at
 
 Operation = Literal[
@@ -50,13 +51,17 @@ class ADA(Trick):
         self.policy, self.fixed = frozenset(policy), p
         self.control = Controller(signal=signal, target=target, interval=interval, speed=speed_images, cap=cap)
 
+    def refuse(self, pair: Adversarial) -> str | None:
+        if self.fixed is not None or (why := unordered(pair)) is None:
+            return None  # a probability of your own is led by no logit
+        return f"{why}; or give ada a probability of your own, p=0.3"
+
     def critic_spec(self, spec: Spec) -> Spec:
         refuse_points(spec, "ada")
         return spec
 
-    def judged(self, real: Tensor, fake: Tensor, now: Now) -> tuple[Tensor, Tensor]:
+    def begin(self, now: Now) -> None:
         self.control.settle(now)
-        return real, fake
 
     def observe(self, real: Tensor, fake: Tensor, now: Now) -> None:
         self.control.observe(real, fake)

@@ -52,7 +52,7 @@ class Controller(nn.Module):
         new = self.counted != now.images
         due = new & (self.batches >= self.interval)
         r = self.total / self.rows.clamp(min=1)
-        move = torch.sign(r - self.target) * (now.images - self.since) / self.speed
+        move = torch.sign(r - self.target) * (self.rows > 0) * (now.images - self.since) / self.speed
         self.p.copy_(torch.where(due, (self.p + move).clamp(0, self.cap), self.p))
         self.since.copy_(torch.where(due, now.images, self.since))
         for sum_ in (self.total, self.rows, self.batches):
@@ -61,8 +61,13 @@ class Controller(nn.Module):
         self.counted.fill_(now.images)
 
     @torch.no_grad()
-    def observe(self, real: Tensor, fake: Tensor) -> None:
-        """Logits [N, ...] of either side, of equal shapes."""
-        other = (real.mean() + fake.mean()) / 2 if self.signal == "centred" else fake
-        self.total += torch.sign(real - other).sum()
-        self.rows += real.numel()
+    def observe(self, real: Tensor, fake: Tensor, counts: Tensor | None = None) -> None:
+        """Logits [N, ...] of either side, of equal shapes; `counts` bool [N]: which reals are to be looked at."""
+        seen = torch.ones_like(real)
+        if counts is not None:
+            seen = seen * counts.view(-1, *[1] * (real.dim() - 1))
+        other = fake
+        if self.signal == "centred":
+            other = ((real * seen).sum() / seen.sum().clamp(min=1) + fake.mean()) / 2
+        self.total += (torch.sign(real - other) * seen).sum()
+        self.rows += seen.sum()

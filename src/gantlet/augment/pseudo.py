@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from gantlet.augment.control import Cap, Controller, Interval, Signal, Speed, Target
+from gantlet.augment.control import Controller, Interval, Signal, Speed, Target
+from gantlet.core.critics import Adversarial
 from gantlet.core.noise import uniform
 from gantlet.core.registry import trick
-from gantlet.core.trick import Trick
+from gantlet.core.trick import Trick, unordered
 from gantlet.core.when import Now
+
+Cap = Annotated[float, Field(gt=0, lt=1)]  # at 1 there are no reals left
 
 
 @trick.named("apa")
 class APA(Trick):
-    """APA: in D turns a real becomes the fake of its row with probability p led by overfitting (Jiang et al. 2021)."""
+    """APA: in D turns a real becomes the fake of its row with probability p led by overfitting (Jiang et al. 2021).
+
+    Overfitting is read from the rows whose real is one: a fake compared with itself says nothing of it.
+    """
 
     def __init__(
         self,
@@ -27,12 +36,24 @@ class APA(Trick):
     ) -> None:
         super().__init__()
         self.control = Controller(signal=signal, target=target, interval=interval, speed=speed_images, cap=cap)
+        self.samples = 0  # of the turn being played: packing leaves fewer rows of logits
+
+    def refuse(self, pair: Adversarial) -> str | None:
+        return unordered(pair)
+
+    def begin(self, now: Now) -> None:
+        self.control.settle(now)
+
+    def _pseudo(self, rows: int, now: Now, device: torch.device) -> Tensor:
+        """Which reals are fakes, bool [rows]; p stays as it is until the next batch."""
+        key = (now.seed, now.step, now.play, "apa")
+        return uniform((), rows, key=key, first=now.first, device=device) < self.control.p
 
     def judged(self, real: Tensor, fake: Tensor, now: Now) -> tuple[Tensor, Tensor]:
-        self.control.settle(now)
-        key = (now.seed, now.step, now.play, "apa")
-        pseudo = uniform((), len(real), key=key, first=now.first, device=real.device) < self.control.p
+        self.samples = len(real)
+        pseudo = self._pseudo(len(real), now, real.device)
         return torch.where(pseudo.view(-1, *[1] * (real.dim() - 1)), fake.to(real.dtype), real), fake
 
     def observe(self, real: Tensor, fake: Tensor, now: Now) -> None:
-        self.control.observe(real, fake)
+        pseudo = self._pseudo(self.samples, now, real.device).view(len(real), -1).any(1)  # in a pack one is enough
+        self.control.observe(real, fake, ~pseudo)

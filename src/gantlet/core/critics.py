@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from gantlet.core.errors import InputError
 from gantlet.core.when import Now
 
 
@@ -38,7 +39,11 @@ class Critics(nn.Module):
         self.critics = nn.ModuleDict(critics)
         self.lenses = tuple(lenses)
 
-    def forward(self, x: Tensor, *given: Tensor, now: Now, side: str) -> list[Verdict]:
+    def forward(self, x: Tensor, *given: Tensor, now: Now = Now(), side: str = "") -> list[Verdict]:  # noqa: B008
+        if self.lenses and not side:
+            raise InputError(
+                'critics behind lenses: say now= and side= ("real", "fake", ...); their noise goes by them'
+            )
         for lens in self.lenses:
             x, given = lens.shown(x, given, now, side)
         return [_verdict(critic(x, *given)) for critic in self.critics.values()]
@@ -54,8 +59,8 @@ class Evidence(NamedTuple):
     """What a penalty or a trick sees of a turn."""
 
     critics: Critics
-    real: Tensor  # [N, ...]; requires grad in the critics' turn
-    fake: Tensor  # [N, ...]; requires grad
+    real: Tensor  # [N, ...]; in the critics' turn, in steps where a penalty is due, both require grad and were
+    fake: Tensor  # [N, ...]  differentiably asked about; a trick that wants slopes asks again
     given: tuple[Tensor, ...]
     on_real: list[Verdict]  # empty in a generator's turn whose loss does not look at reals
     on_fake: list[Verdict]

@@ -88,6 +88,18 @@ def name_of(part: Dynamics) -> str:
     return next((n for n, p in dynamics.parts.items() if p.fn is type(part)), type(part).__name__)
 
 
+def refuse_shared(game: Game, name: str) -> None:
+    """InputError for a game in which two players move one weight: what is remembered of it would count twice."""
+    owner: dict[int, str] = {}
+    for player, modules in game.owns().items():
+        for weight in {id(p) for module in modules for p in module.parameters()}:
+            if owner.setdefault(weight, player) != player:
+                raise InputError(
+                    f"dynamics {name!r}: the players {owner[weight]!r} and {player!r} share weights, which it would move "
+                    "twice; use dynamics=alternating, simultaneous or extragradient"
+                )
+
+
 def refuse_first_order(game: Game, name: str) -> None:
     """InputError for a game whose mixed derivatives do not exist."""
     if game.first_order:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Data, Game, Loss, Turn
 from gantlet.core.gradients import Gradient, Grads, Report, add, merge
-from gantlet.core.guard import guarded_step, laid_out_as, may_shrink, refuse_coupling
+from gantlet.core.guard import guarded_step, laid_out_as, may_shrink, refuse_coupling, warn_of_coupling
 from gantlet.core.machine import Ranks, seed_generators
 from gantlet.core.noise import key_of
 from gantlet.core.when import Now
@@ -60,6 +60,8 @@ class Engine:
         """Bring a new state to the device, in the engine's layout and precision; refuse what cannot be."""
         if self.micro is not None:
             refuse_coupling(state.game, self.micro)
+        if self.ranks.first:
+            warn_of_coupling(state.game, self.ranks.world)
         if self.precision == "fp16" and state.dynamics.second_order:
             raise InputError("precision=fp16: a scaled gradient cannot be differentiated again; use bf16 or float32")
         if self.precision == "fp16":
@@ -126,7 +128,8 @@ class Engine:
             found = self._differentiate(state, turn, player, scene, when, share, create_graph, at)
             grads = add(grads, found[0]) if start else found[0]
             report = merge(report, found[1], share, views="views" in self.needs)
-        return self._reduced(state, turn, grads, report, create_graph)
+        ahead = create_graph and at is not None  # hypothetical: what is not finite there is not an alarm
+        return self._reduced(state, turn, grads, report, create_graph, alarm=not ahead)
 
     def move(self, state: State, name: str, gradient: Gradient) -> None:
         """One guarded step of a player: a gradient that is not finite moves nothing, without asking the host."""
@@ -225,7 +228,9 @@ class Engine:
         )
         return list(grads), loss
 
-    def _reduced(self, state: State, turn: Turn, grads: Grads, report: Report, create_graph: bool) -> Gradient:
+    def _reduced(
+        self, state: State, turn: Turn, grads: Grads, report: Report, create_graph: bool, *, alarm: bool
+    ) -> Gradient:
         places = [i for i, g in enumerate(grads) if g is not None]
         if self.ranks.world > 1 and create_graph:
             raise InputError("second-order dynamics do not run on several ranks: a mean over ranks has no graph")
@@ -237,7 +242,8 @@ class Engine:
         finite = torch.isfinite(torch.stack([report.terms[label].float() for label in labels]))
         if self.ranks.world > 1:  # all ranks skip a step or none does
             finite = self.ranks.mean([finite.float()])[0] > 1 - 0.5 / self.ranks.world
-        state.look(turn, labels, finite)
+        if alarm:
+            state.look(turn, labels, finite)
         return Gradient(grads, finite.all(), report, turn)
 
 
@@ -246,17 +252,20 @@ def keep_in_bounds(player: Player, good: Tensor | None = None) -> None:
     if player.clip_weights is None:
         return
     with torch.no_grad():
-        bound = player.weights[0].new_tensor(player.clip_weights)
-        bound = bound if good is None else torch.where(good, bound, torch.inf)
+        clip = player.clip_weights
         for weight in player.weights:
-            weight.clamp_(-bound, bound)
+            if good is None:
+                weight.clamp_(-clip, clip)
+            else:
+                weight.copy_(torch.where(good, weight.clamp(-clip, clip), weight))
 
 
 def _apart(game: Game, at: At | None, run: Callable[[], Any], create_graph: bool) -> Any:
     """`run()`, in a game some of whose weights are other tensors, or whose losses are differentiated twice.
 
-    Both read copies of the buffers: a graph that is walked back later must find running statistics as they were. Of a
-    step ahead, which has a graph and other weights but ends in no move, what was written into the copies is dropped.
+    Both read copies of the buffers: a graph that is walked back later must find running statistics as they were. What was
+    written into the copies is kept, but for a step ahead, which has a graph and other weights and ends in no move, and for
+    modules whose weights are stood in for: those are another network's statistics.
     """
     if at is None and not create_graph:
         return run()
@@ -266,8 +275,14 @@ def _apart(game: Game, at: At | None, run: Callable[[], Any], create_graph: bool
     if at is None or not create_graph:
         with torch.no_grad():
             for name, buffer in game.named_buffers():
-                buffer.copy_(buffers[name])
+                if not _stood_in(name, weights):
+                    buffer.copy_(buffers[name])
     return found
+
+
+def _stood_in(buffer: str, weights: Mapping[str, Tensor]) -> bool:
+    """Does this buffer belong to a module, or to a part of one, that has a weight among these?"""
+    return any(buffer.startswith(weight.rpartition(".")[0] + ".") for weight in weights)
 
 
 @contextmanager

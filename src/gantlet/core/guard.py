@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,11 +65,29 @@ def couples_batch(module: nn.Module) -> bool:
     return bool(getattr(module, "couples_batch", False))
 
 
+def coupled(game: Game) -> list[str]:
+    """The modules of a game in which rows depend on each other, by name and class."""
+    return [
+        f"{name or type(game).__name__} ({type(m).__name__})" for name, m in game.named_modules() if couples_batch(m)
+    ]
+
+
 def refuse_coupling(game: Game, micro: int) -> None:
     """Micro-batches change what a statistic over the batch is: InputError that names the module."""
-    for name, module in game.named_modules():
-        if couples_batch(module):
-            raise InputError(
-                f"micro_batch {micro}: {name or type(game).__name__} ({type(module).__name__}) looks at the whole batch, "
-                "so smaller pieces train something else; use micro_batch=null with a smaller batch, or another part"
-            )
+    for found in coupled(game):
+        raise InputError(
+            f"micro_batch {micro}: {found} looks at the whole batch, "
+            "so smaller pieces train something else; use micro_batch=null with a smaller batch, or another part"
+        )
+
+
+def warn_of_coupling(game: Game, world: int) -> None:
+    """On several ranks a statistic over the batch is each rank's own: say so once, naming what it concerns."""
+    found = coupled(game)
+    if found and world > 1:
+        rest = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        warnings.warn(
+            f"{found[0]}{rest}: looks at the whole batch, of which each of the {world} ranks sees its own part, so this is "
+            "not the training of one process with the same batch",
+            stacklevel=2,
+        )

@@ -171,7 +171,7 @@ class State:
         for name, watcher in self.watchers.items():
             watcher.load_state_dict(state["watchers"][name])
         now = dict(state["now"])
-        self.averaged = now.pop("averaged")
+        self.averaged = now.pop("averaged", now["images"])
         self.now = Now(**now)
         self.alarms.clear()  # they were of the play that is left behind
 

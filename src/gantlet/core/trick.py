@@ -11,6 +11,16 @@ from gantlet.core.when import Now
 Given = tuple[Tensor, ...]
 
 
+def unordered(pair: Adversarial) -> str | None:
+    """Why a trick that takes a higher logit for a better sample cannot play with this loss; None: it can."""
+    if pair.ordered:
+        return None
+    return (
+        "under this loss a higher logit does not mean a better sample (mmd and sliced-wasserstein compare distributions, "
+        "d2gan's second critic rewards fakes); use another adversarial loss or game, or leave the trick out"
+    )
+
+
 class Trick(nn.Module):
     """A remedy that composes with every game; several are applied in the order they are listed.
 
@@ -21,6 +31,7 @@ class Trick(nn.Module):
 
     couples_batch = False  # does a row's loss depend on the other rows, so that micro-batches would change it?
     stages_with_critics = False  # do the fakes depend on the critics' weights?
+    replaces_fakes = False  # does `judged` put other fakes in the place of those that were made?
     late = False  # comes after the others, wherever it is listed: it packs rows, or counts all weights
 
     # ---- when the game is built -----------------------------------------------------------------------------------
@@ -44,6 +55,9 @@ class Trick(nn.Module):
         return z
 
     # ---- in a turn ------------------------------------------------------------------------------------------------
+
+    def begin(self, now: Now) -> None:
+        """At the beginning of the critics' turn, before anything is judged: a controller settles."""
 
     def shown(self, x: Tensor, given: Given, now: Now, side: str) -> tuple[Tensor, Given]:
         """What the critics see of samples [N, ...]; side is "real", "fake" or another word for another draw."""

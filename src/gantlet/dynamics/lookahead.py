@@ -9,8 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gantlet.core.dynamics import Dynamics, Reports
+from gantlet.core.dynamics import Dynamics, Reports, name_of, refuse_shared
 from gantlet.core.engine import Engine
+from gantlet.core.errors import InputError
 from gantlet.core.game import Data, Game, Turn
 from gantlet.core.optimizers import Player
 from gantlet.core.registry import Slot, dynamics, part_of
@@ -22,7 +23,8 @@ from gantlet.core.when import Now
 class Lookahead(Dynamics):
     """Every k rounds of an inner dynamics: slow += alpha (fast - slow), fast = slow (Chavdarova et al. 2021, alg. 1).
 
-    Moments are kept. Averages, samples and models follow the slow weights.
+    Moments are kept. Averages, samples and models follow the slow weights; running statistics of a batch norm are those
+    that were gathered on the way.
     """
 
     def __init__(
@@ -39,13 +41,19 @@ class Lookahead(Dynamics):
         self.second_order = self.inner.second_order
 
     def check(self, game: Game, turns: list[Turn]) -> None:
+        if self.inner.lags:
+            raise InputError(
+                "dynamics.inner: a lookahead inside a lookahead has slow weights of its own, which would pull the outer "
+                "ones back; use a larger k, or another inner dynamics"
+            )
+        refuse_shared(game, name_of(self))
         self.inner.check(game, turns)
 
     def begin(self, players: dict[str, Player]) -> None:
         self.inner.begin(players)
         for name, player in players.items():
             for i, weight in enumerate(player.weights):
-                self.register_buffer(f"{name}_{i}", weight.detach().clone())
+                self.register_buffer(f"slow_{name}_{i}", weight.detach().clone())
 
     def settled(self, now: Now) -> bool:
         return now.step % self.k == 0 and self.inner.settled(now)
@@ -69,4 +77,4 @@ class Lookahead(Dynamics):
 
     def _pairs(self, state: State) -> Iterator[tuple[Tensor, Tensor]]:
         for name, player in state.players.items():
-            yield from ((weight, self.get_buffer(f"{name}_{i}")) for i, weight in enumerate(player.weights))
+            yield from ((weight, self.get_buffer(f"slow_{name}_{i}")) for i, weight in enumerate(player.weights))

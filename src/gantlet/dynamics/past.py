@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
-from gantlet.core.dynamics import Field, Reports, field, move_all
+from gantlet.core.dynamics import Field, Reports, field, move_all, name_of, refuse_shared
 from gantlet.core.engine import Engine, keep_in_bounds
-from gantlet.core.game import Data
+from gantlet.core.game import Data, Game, Turn
 from gantlet.core.optimizers import Player
 from gantlet.core.registry import dynamics
 from gantlet.core.state import State
 
 
 class Past(Field):
-    """A field dynamics with the last move of every weight in its buffers: zero before the first."""
+    """A field dynamics with the last move of every weight in its buffers: zero before the first.
+
+    A step that was refused as not finite, or a turn that was not due, is no move: the last one is kept.
+    """
+
+    def check(self, game: Game, turns: list[Turn]) -> None:
+        super().check(game, turns)
+        refuse_shared(game, name_of(self))
 
     def begin(self, players: dict[str, Player]) -> None:
         for name, player in players.items():
             for i, weight in enumerate(player.weights):
-                self.register_buffer(f"{name}_{i}", torch.zeros_like(weight, requires_grad=False))
+                self.register_buffer(f"last_{name}_{i}", torch.zeros_like(weight, requires_grad=False))
 
-    def last(self, state: State) -> Iterator[tuple[Tensor, Tensor]]:
-        """(weight, its last move) of every player's weights."""
-        for name, player in state.players.items():
-            yield from ((weight, self.get_buffer(f"{name}_{i}")) for i, weight in enumerate(player.weights))
+    def last(self, name: str, player: Player) -> list[Tensor]:
+        """The last move of each of a player's weights."""
+        return [self.get_buffer(f"last_{name}_{i}") for i in range(len(player.weights))]
 
 
 @dynamics
@@ -45,9 +49,9 @@ class Optimistic(Past):
         return reports
 
     def _correct(self, name: str, player: Player, before: list[Tensor], moved: Tensor) -> None:
-        """w + u_t becomes w + 2 u_t - u_(t-1); a refused step stays none, and its last move is kept."""
-        for i, (weight, old) in enumerate(zip(player.weights, before)):
-            past, move = self.get_buffer(f"{name}_{i}"), weight - old
+        """w + u_t becomes w + 2 u_t - u_(t-1)."""
+        for weight, past, old in zip(player.weights, self.last(name, player), before):
+            move = weight - old
             weight.add_(torch.where(moved, move - past, 0))
             past.copy_(torch.where(moved, move, past))
         keep_in_bounds(player)
@@ -60,16 +64,23 @@ class FromThePast(Past):
     One gradient a step. With plain descent w' goes as in optimistic descent.
     """
 
-    @torch.no_grad()
     def forward(self, state: State, engine: Engine, data: Data) -> Reports:
         batch, now = engine.draw(state, data)
-        before = [weight.clone() for weight, _ in self.last(state)]
-        for weight, past in self.last(state):
-            weight.add_(past)
+        before = {name: [w.detach().clone() for w in player.weights] for name, player in state.players.items()}
+        with torch.no_grad():
+            for name, player in state.players.items():
+                for weight, past in zip(player.weights, self.last(name, player)):
+                    weight.add_(past)
+                keep_in_bounds(player)
         ahead = field(state, engine, batch, now)
-        for (weight, _), old in zip(self.last(state), before):
-            weight.copy_(old)
+        with torch.no_grad():
+            for name, player in state.players.items():
+                torch._foreach_copy_(list(player.weights), before[name])
         reports = move_all(state, engine, ahead)
-        for (weight, past), old in zip(self.last(state), before):
-            past.copy_(weight - old)
+        with torch.no_grad():
+            for name, gradient in ahead.items():
+                assert gradient.moved is not None
+                player = state.players[name]
+                for weight, past, old in zip(player.weights, self.last(name, player), before[name]):
+                    past.copy_(torch.where(gradient.moved, weight - old, past))
         return reports

@@ -64,6 +64,14 @@ class Unrolled(Dynamics):
         if sides[0] & sides[1]:
             raise InputError(f"dynamics {name!r}: the players share weights, so the opponent's steps ahead move both")
 
+    def begin(self, players: dict[str, Player]) -> None:
+        for name, player in players.items():
+            if name != self.looks and player.clip_norm is not None:
+                raise InputError(
+                    f"players.{name}.clip_norm={player.clip_norm:g}: the steps ahead of dynamics {name_of(self)!r} are not "
+                    f"clipped by their norm; use players.{name}.clip_norm=null, or another dynamics"
+                )
+
     def forward(self, state: State, engine: Engine, data: Data) -> Reports:
         due = [turn for turn in state.turns if turn.when(state.now)]
         others = [turn for turn in due if turn.player != self.looks]
@@ -105,10 +113,12 @@ TINY = 1e-24  # under it a second moment counts as constant: the slope of a root
 
 def plain(player: Player, lr: float) -> Step:
     """Gradient descent with the player's momentum, differentiable."""
-    rate = float(player.opt.param_groups[0].get("momentum", 0.0))
+    group = player.opt.param_groups[0]
+    rate, decay = float(group.get("momentum", 0.0)), float(group.get("weight_decay", 0.0))
     moving: dict[nn.Parameter, Tensor] = {}
 
     def step(weight: nn.Parameter, value: Tensor, grad: Tensor) -> Tensor:
+        grad = grad + decay * value if decay else grad
         if rate:
             if weight not in moving:
                 moving[weight] = player.opt.state[weight].get("momentum_buffer", torch.zeros_like(grad)).clone()
@@ -119,20 +129,23 @@ def plain(player: Player, lr: float) -> Step:
 
 
 def adam(player: Player, lr: float) -> Step:
-    """Adam from its current moments, differentiable."""
+    """Adam or AMSGrad from its current moments, differentiable."""
     group = player.opt.param_groups[0]
-    (beta1, beta2), eps = group["betas"], group["eps"]
-    kept: dict[nn.Parameter, tuple[Tensor, Tensor, float]] = {}
+    (beta1, beta2), eps, decay = group["betas"], group["eps"], float(group["weight_decay"])
+    kept: dict[nn.Parameter, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
 
     def step(weight: nn.Parameter, value: Tensor, grad: Tensor) -> Tensor:
+        grad = grad + decay * value if decay else grad
         if weight not in kept:
-            now = player.opt.state[weight]
-            zero = torch.zeros_like(grad)
-            kept[weight] = (now.get("exp_avg", zero).clone(), now.get("exp_avg_sq", zero).clone(), now.get("step", 0.0))
-        m, v, t = kept[weight]
+            now, zero = player.opt.state[weight], torch.zeros_like(grad)
+            names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+            m, v, most = (now.get(name, zero).clone() for name in names)
+            kept[weight] = m, v, most, torch.as_tensor(now.get("step", 0.0)).to(grad.dtype, copy=True)
+        m, v, most, t = kept[weight]
         m, v, t = beta1 * m + (1 - beta1) * grad, beta2 * v + (1 - beta2) * grad.square(), t + 1
-        kept[weight] = m, v, t
-        root = (v / (1 - beta2**t)).clamp(min=TINY).sqrt()
+        most = torch.maximum(most, v) if group["amsgrad"] else v
+        kept[weight] = m, v, most, t
+        root = (most / (1 - beta2**t)).clamp(min=TINY).sqrt()
         return _bounded(player, value - lr * (m / (1 - beta1**t)) / (root + eps))
 
     return step

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gantlet.core.critics import Adversarial, Critics, Evidence, Verdict
-from gantlet.core.errors import InputError
+from gantlet.core.errors import InputError, nearest
 from gantlet.core.game import Batch, Loss, Spec
 from gantlet.core.noise import normal
 from gantlet.core.registry import part_of, parts_of
@@ -49,6 +49,7 @@ class Arena(nn.Module):
     ) -> None:
         super().__init__()
         self.tricks = nn.ModuleDict({label: _trick(part) for label, part in parts_of("trick", tricks).items()})
+        _refuse_labels(penalties, tricks)
         self.pairs = _pairs(adversarial, critics)
         self.penalties = {label: _penalty(part) for label, part in parts_of("penalty", penalties).items()}
         faults = [
@@ -114,6 +115,8 @@ class Arena(nn.Module):
 
     def _evidence(self, scene: Played, G: nn.Module) -> Evidence:
         real, fake = scene.real, scene.fake
+        for _, trick in self._each():
+            trick.begin(scene.now)
         for _, trick in self._each():
             real, fake = trick.judged(real, fake, scene.now)
         if any(p.term is not None and p.due(scene.now) for p in self.penalties.values()):
@@ -184,9 +187,36 @@ def _cost(pair: Adversarial, logits: Tensor, label: Tensor) -> Tensor:
 
 
 def _pairs(adversarial: Any, critics: Mapping[str, Any]) -> dict[str, Adversarial]:
-    if isinstance(adversarial, Mapping) and "use" not in adversarial:
-        return {name: _pair(adversarial[name]) for name in critics}
-    return {name: _pair(adversarial) for name in critics}  # what a loss carries is of one critic
+    if not isinstance(adversarial, Mapping) or isinstance(adversarial, Adversarial) or "use" in adversarial:
+        adversarial = dict.fromkeys(critics, adversarial)
+    faults = [f"adversarial.{name}: the critic {name!r} needs a loss" for name in critics if name not in adversarial]
+    faults += [
+        f"adversarial.{name}: no such critic; {nearest(name, critics)}" for name in adversarial if name not in critics
+    ]
+    if faults:
+        raise InputError(faults)
+    found = {name: _pair(adversarial[name]) for name in critics}
+    states = [id(pair.state) for pair in found.values() if pair.state is not None]
+    if len(set(states)) < len(states):
+        raise InputError("adversarial: one loss object with a state for several critics; give each its own, or a name")
+    return found
+
+
+def _refuse_labels(penalties: Mapping[str, Any] | None, tricks: Mapping[str, Any] | None) -> None:
+    """Labels name terms: none may hide another, nor the adversarial ones."""
+    faults = [
+        f"{kind}.{label}: 'D' and 'G' are the adversarial terms; use another label"
+        for kind, parts in (("penalties", penalties), ("tricks", tricks))
+        for label in parts or {}
+        if label in ("D", "G")
+    ]
+    faults += [
+        f"tricks.{label}: a penalty has this label too; use another"
+        for label in tricks or {}
+        if label in (penalties or {})
+    ]
+    if faults:
+        raise InputError(faults)
 
 
 def _pair(part: Any) -> Adversarial:

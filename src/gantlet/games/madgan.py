@@ -63,8 +63,13 @@ def widened(critic: nn.Module, outputs: int) -> nn.Module:
     return critic
 
 
+def first_of(now: Now) -> int:
+    """Row i is of generator (this + i) mod K: a batch too small for all of them gives each its turn, step by step."""
+    return now.first + now.step
+
+
 class Which(Trick):
-    """D's share of telling the generators apart: cross-entropy of a fake's generator, row i's being i mod K."""
+    """D's share of telling the generators apart: cross-entropy of a fake's generator."""
 
     def __init__(self, generators: int) -> None:
         super().__init__()
@@ -80,7 +85,8 @@ class Which(Trick):
 
     def numbers(self, rows: int, now: Now, device: torch.device) -> Tensor:
         """Which generator makes each row, int64 [rows]."""
-        return torch.arange(now.first, now.first + rows, device=device) % self.count
+        start = first_of(now)
+        return torch.arange(start, start + rows, device=device) % self.count
 
     def d_terms(self, seen: Evidence) -> dict[str, Tensor]:
         wanted = self.numbers(len(seen.fake), seen.now, seen.fake.device)
@@ -96,8 +102,8 @@ class MADGAN(Game):
     every G wants to be taken for real (Ghosh et al. 2018).
 
     Of log-odds r of real, that cross-entropy is softplus(-r) on reals and softplus(r) + the cross-entropy of the
-    generator on fakes (term `which`): with another `adversarial` pair on r, a game of another kind. Row i of a batch is
-    made by generator i mod K; a latent that is drawn has one more coordinate, which chooses (`Mixture`).
+    generator on fakes (term `which`): with another `adversarial` pair on r, a game of another kind. Row i of step t is
+    made by generator (i + t) mod K; a latent that is drawn has one more coordinate, which chooses (`Mixture`).
     """
 
     def __init__(
@@ -149,7 +155,7 @@ class MADGAN(Game):
         return [self.G, *self.arena.stagers]
 
     def stage(self, batch: Batch, now: Now) -> Played:
-        return self.arena.scene(batch, now, InTurn(self.G, now.first), self.z_dim)
+        return self.arena.scene(batch, now, InTurn(self.G, first_of(now)), self.z_dim)
 
     def generate(self, z: Tensor, *given: Tensor) -> Tensor:
         fake: Tensor = self.G(z, *given)
@@ -161,5 +167,8 @@ def _refuse(tricks: nn.ModuleDict) -> None:
     if not isinstance(tricks["which"], Which):
         raise InputError("tricks.which: mad-gan has a part of this name already; give yours another label")
     for label, trick in tricks.items():
-        if isinstance(trick, Trick) and type(trick).judged is not Trick.judged:
-            raise InputError(f"tricks.{label}: it shows D other fakes than were made, whose generator is not known")
+        if isinstance(trick, Trick) and trick.replaces_fakes:
+            raise InputError(
+                f"tricks.{label}: it shows D other fakes than were made, whose generator mad-gan does not know; "
+                f"leave it out (tricks.{label}=null), or play gman or classic"
+            )

@@ -15,6 +15,8 @@ class Mixture(nn.Module):
     Each is as likely as any other for a standard normal latent, and a sample depends on its own row alone.
     """
 
+    fixed_latents = 1  # the last coordinates of a latent that are a choice: what moves latents leaves them
+
     def __init__(self, generators: Sequence[nn.Module]) -> None:
         super().__init__()
         self.generators = nn.ModuleList(generators)
@@ -28,7 +30,9 @@ class Mixture(nn.Module):
 
 
 class InTurn(nn.Module):
-    """The same generators where row i of the joint batch is known to be of number i mod K: each makes its own rows."""
+    """The same generators where row i is known to be of number (first + i) mod K: each makes its own rows."""
+
+    fixed_latents = 1
 
     def __init__(self, mixture: Mixture, first: int) -> None:
         super().__init__()

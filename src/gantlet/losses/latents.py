@@ -30,11 +30,14 @@ def zcr(
     """Latent consistency, z' = z + sigma n: D adds a E |D(G(z)) - D(G(z'))|^2, G adds -b E |G(z) - G(z')|^2, so that
     samples differ where latents do (Zhao et al. 2021, algorithm 2).
 
-    Squares are averaged over the entries of a sample.
+    Squares are averaged over the entries of a sample. Of a generator with `fixed_latents` n the last n coordinates of z,
+    a choice among networks, stay as they are.
     """
 
     def near(e: Evidence, G: nn.Module, z: Tensor) -> Tensor:
-        fake: Tensor = G(z + sigma * normals(e, z, "zcr"), *e.given)
+        noise = normals(e, z, "zcr")
+        moves = torch.arange(z.shape[1], device=z.device) < z.shape[1] - int(getattr(G, "fixed_latents", 0))
+        fake: Tensor = G(z + sigma * noise * moves, *e.given)
         return fake
 
     def term(e: Evidence) -> Tensor:

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gantlet.core.critics import Verdict
+from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
 from gantlet.core.registry import critic, generator
 from gantlet.nets.layers import initialise, judged, spectrally_normalised
@@ -32,22 +33,31 @@ def _layers(widths: list[int], *, slope: float, batch_norm: bool = False) -> lis
 
 @generator.named("mlp")
 class MLPGenerator(nn.Module):
-    """z -> hidden layers -> sample, tanh at the end for images (Goodfellow et al. 2014: 100-...-784)."""
+    """z -> hidden layers -> sample, tanh at the end for images (Goodfellow et al. 2014: 100-...-784).
+
+    With `bits` the first layer also sees the signs of that many latents. A continuous map cannot leave the space between
+    separate pieces of data empty (Khayatkhoei, Singh and Elgammal 2018); one that jumps where a latent changes sign can.
+    """
 
     def __init__(
         self, spec: Spec, *, z: Width = 100, hidden: Hidden = (256,), slope: float = 0.2, batch_norm: bool = False,
+        bits: Annotated[int, Field(ge=0)] = 0,  # at most z
         init_std: Annotated[float, Field(gt=0)] | None = None,  # null: torch's own initialisation
     ) -> None:  # fmt: skip
         super().__init__()
-        self.z_dim = z
+        if bits > z:
+            raise InputError(f"G.bits={bits}: only {z} latents have a sign; use at most {z}, or a larger G.z")
+        self.z_dim, self.bits = z, bits
         self.shape = spec.shape
-        layers = _layers([z, *hidden, math.prod(spec.shape)], slope=slope, batch_norm=batch_norm)
+        layers = _layers([z + bits, *hidden, math.prod(spec.shape)], slope=slope, batch_norm=batch_norm)
         self.body = nn.Sequential(*layers)
         if init_std is not None:
             initialise(self, partial(nn.init.normal_, std=init_std))
         self.bounded = len(spec.shape) == 3
 
     def forward(self, z: Tensor) -> Tensor:
+        if self.bits:
+            z = torch.cat([z, torch.where(z[:, : self.bits] >= 0, 1.0, -1.0).to(z)], 1)
         x: Tensor = self.body(z).view(z.shape[0], *self.shape)
         return torch.tanh(x) if self.bounded else x
 

@@ -15,7 +15,8 @@ from gantlet.core.errors import InputError
 class Beside(nn.Module):
     """W h + V s(h): what a linear layer or convolution says when a statistic s [N, width] is concatenated to h.
 
-    V starts with weights as large as W's; where W is spectrally normalised, so is V.
+    V starts with weights as large as W's, less their mean over several statistics, so that what these have in common
+    moves nothing at the start; where W is spectrally normalised, so is V.
     """
 
     def __init__(self, layer: nn.Module, statistic: nn.Module, width: int) -> None:
@@ -28,7 +29,9 @@ class Beside(nn.Module):
         else:
             self.more = nn.Linear(width, base.out_features, bias=False)
         with torch.no_grad():
-            self.more.weight.normal_(std=float(base.weight.detach().square().mean().sqrt()))
+            drawn = self.more.weight.normal_(std=float(base.weight.detach().square().mean().sqrt()))
+            if width > 1:
+                drawn -= drawn.mean(1, keepdim=True)
         if is_parametrized(base, "weight"):
             spectral_norm(self.more)
 

@@ -17,7 +17,10 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Likeness(nn.Module):
-    """o(x_i)_b = sum_j exp(-|M_ib - M_jb|_1), M_i = f(x_i) T in R^(B x C); maps are averaged first. [N, ...] -> [N, B]"""
+    """Mean over j != i of exp(-|M_ib - M_jb|_1), M_i = f(x_i) T in R^(B x C); maps are averaged first. [N, ...] -> [N, B]
+
+    The paper's sum over all j is (N - 1) times this and 1 for j = i: kernels near N at the start would be all D reads.
+    """
 
     def __init__(self, reads: int, kernels: int, width: int) -> None:
         super().__init__()
@@ -28,14 +31,16 @@ class Likeness(nn.Module):
         if h.dim() > 2:  # [N, C, H, W] of a convolution, [N, ..., C] of a linear layer
             h = h.flatten(2).mean(2) if h.dim() == 4 else h.flatten(1, -2).mean(1)
         rows = (h @ self.T).view(-1, *self.shape)
-        return torch.exp(-(rows.unsqueeze(1) - rows.unsqueeze(0)).abs().sum(3)).sum(1)
+        near = torch.exp(-(rows.unsqueeze(1) - rows.unsqueeze(0)).abs().sum(3))
+        return (near.sum(1) - 1) / max(len(rows) - 1, 1)  # a row is as near as can be to itself
 
 
 @trick.named("minibatch-discrimination")
 class MinibatchDiscrimination(Trick):
-    """Minibatch discrimination: D reads sum_j exp(-|M_i - M_j|_1), how like the others a row is (Salimans et al. 2016, 3.2).
+    """Minibatch discrimination: D reads E_j exp(-|M_i - M_j|_1), how like the others a row is (Salimans et al. 2016, 3.2).
 
-    M = f(x) T is learned; what is read stands beside the input of the critic's last layer.
+    M = f(x) T is learned; what is read stands beside the input of the critic's last layer. It is the mean over the
+    others where the paper has the sum over all: another scale and the constant 1, so that no batch size saturates D.
     """
 
     couples_batch = True
@@ -43,8 +48,8 @@ class MinibatchDiscrimination(Trick):
     def __init__(
         self,
         *,
-        kernels: Count = 50,  # the paper gives no numbers
-        width: Count = 5,
+        kernels: Count = 50,  # similarities a row gets, the paper's B; it gives no numbers
+        width: Count = 5,  # numbers each compares, the paper's C
     ) -> None:
         super().__init__()
         self.kernels, self.width = kernels, width

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gantlet.core.critics import Adversarial
+from gantlet.core.errors import InputError
 from gantlet.core.noise import uniform
 from gantlet.core.registry import trick
 from gantlet.core.trick import Trick
@@ -34,8 +35,18 @@ class LabelSmoothing(Trick):
     One-sided by default: with `fake` above zero, D's optimum keeps samples where there is no data.
     """
 
-    def __init__(self, *, real: Label = 0.9, fake: Label = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        real: Label = 0.9,  # what D is told of reals; above `fake`
+        fake: Label = 0.0,  # what D is told of fakes
+    ) -> None:
         super().__init__()
+        if real <= fake:
+            raise InputError(
+                f"trick 'label-smoothing': real={real} is not above fake={fake}, so D would learn to call fakes real; "
+                "use real=0.9 and fake=0"
+            )
         self.real, self.fake = real, fake
 
     def refuse(self, pair: Adversarial) -> str | None:

@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gantlet.core.critics import Critics, Verdict
+from gantlet.core.critics import Adversarial, Critics, Verdict
 from gantlet.core.registry import trick
-from gantlet.core.trick import Given, Trick
+from gantlet.core.trick import Given, Trick, unordered
 from gantlet.core.when import Now
 
 
@@ -31,6 +31,9 @@ class LatentOptimization(Trick):
     ) -> None:
         super().__init__()
         self.alpha, self.beta = alpha, beta
+
+    def refuse(self, pair: Adversarial) -> str | None:
+        return unordered(pair)
 
     def latent(self, z: Tensor, given: Given, G: nn.Module, critics: Critics, now: Now) -> Tensor:
         felt = torch.is_grad_enabled()

@@ -24,10 +24,12 @@ class ImagePool(Trick):
     Each row meets a place of its own, drawn anew each time; an empty one is filled and the row judged as it is.
     """
 
+    replaces_fakes = True
+
     def __init__(
         self,
         *,
-        size: Annotated[int, Field(ge=1)] = 256,  # a few batches; the 50 of CycleGAN were 50 batches of one
+        size: Annotated[int, Field(ge=1)] = 256,  # a few joint batches; the 50 of CycleGAN were 50 batches of one
     ) -> None:
         super().__init__()
         self.size = size
@@ -49,9 +51,10 @@ class ImagePool(Trick):
 
     def judged(self, real: Tensor, fake: Tensor, now: Now) -> tuple[Tensor, Tensor]:
         n = len(fake)
-        if n > self.size:
+        rows = now.first + n  # of the joint batch, so far: two of them must not meet one place
+        if rows > self.size:
             raise InputError(
-                f"trick 'image-pool': a batch of {n} is more than its {self.size} places; use size={8 * n}"
+                f"trick 'image-pool': a batch with {rows} rows is more than its {self.size} places; use size={8 * rows}"
             )
         assert self.kept is not None
         key = (now.seed, now.step, now.play, "image-pool")

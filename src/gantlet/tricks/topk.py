@@ -8,8 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gantlet.core.critics import Adversarial
 from gantlet.core.registry import trick
-from gantlet.core.trick import Trick
+from gantlet.core.trick import Trick, unordered
 from gantlet.core.when import Now
 
 
@@ -31,6 +32,9 @@ class TopK(Trick):
     ) -> None:
         super().__init__()
         self.gamma, self.every, self.floor = gamma, every, floor
+
+    def refuse(self, pair: Adversarial) -> str | None:
+        return unordered(pair)
 
     def chosen(self, fake: Tensor, now: Now) -> Tensor | None:
         k = max(1, round(len(fake) * max(self.gamma ** (now.step // self.every), self.floor)))

@@ -94,7 +94,8 @@ class VirtualBatchNorm(Trick):
     """Virtual batch norm: a row is normalised by a fixed reference batch and itself (Salimans et al. 2016, section 3.5).
 
     Every batch norm of G (or D) becomes one: rows no longer depend on each other. G's reference is a fixed draw of
-    latents; D's, and whatever a sample is conditioned on, is the first batch it sees.
+    latents; D's, and whatever a sample is conditioned on, is the first batch it sees, which must be a whole one: those
+    refuse micro-batches.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class VirtualBatchNorm(Trick):
     def dress(self, role: str, net: nn.Module, spec: Spec) -> nn.Module:
         if role not in self.roles:
             return net
+        self.couples_batch = self.couples_batch or role == "D" or bool(spec.given)
         norms = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
         if not norms:
             raise InputError(

@@ -1,0 +1,138 @@
+"""Where a trick would do harm: losses whose logits say something else, pieces of a batch, labels upside down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gantlet.core import registry
+from gantlet.core.engine import Engine
+from gantlet.core.errors import InputError
+from gantlet.core.game import Batch, Spec
+from gantlet.core.when import Now
+from gantlet.games.d2gan import rewards_fakes, rewards_reals
+from gantlet.tricks.virtual import VirtualBatchNorm
+from helpers import POINTS, Rows, largest_gap, number, play
+
+PAIRS = sorted(registry.adversarial.parts)
+RANKING = ["top-k", "latent-optimization", "ada", "apa"]  # a higher logit is a better sample to them
+WIDE = Spec((1, 16, 16))
+
+
+def made(name: str, **options: Any) -> Any:
+    return registry.trick.parts[name].fn(**options)
+
+
+@pytest.mark.parametrize("name", sorted(registry.trick.parts))
+@pytest.mark.parametrize("loss", PAIRS)
+def test_tricks_that_rank_refuse_losses_without_an_order(name: str, loss: str) -> None:
+    pair = registry.adversarial.parts[loss].fn()
+    why = made(name).refuse(pair)
+    if name in RANKING:
+        assert (why is None) == pair.ordered
+    assert why is None or "leave the trick out" in why
+
+
+@pytest.mark.parametrize("name", RANKING)
+def test_a_critic_that_rewards_fakes_is_not_followed(name: str) -> None:
+    """The second critic of d2gan is sure of a fake where its logit is high."""
+    assert made(name).refuse(rewards_reals(0.1)) is None
+    with pytest.raises(InputError, match=rf"tricks\.{name}: under this loss a higher logit does not mean a better"):
+        play("d2gan", f"tricks.{name}={{}}")
+    with pytest.raises(InputError, match=rf"tricks\.{name}: .*use another adversarial loss"):
+        play("mlp", "adversarial=mmd", f"tricks.{name}={{}}")
+
+
+def test_ada_with_a_probability_of_its_own_follows_nobody() -> None:
+    assert "p=0.3" in str(made("ada").refuse(rewards_fakes(0.1)))
+    assert made("ada", p=0.3).refuse(rewards_fakes(0.1)) is None
+    play("d2gan", "tricks.ada.p=0.3").run(2).state.check_finite()
+
+
+@pytest.mark.parametrize("name", ["label-smoothing"])
+def test_labels_are_not_upside_down(name: str) -> None:
+    for real, fake in ((0.1, 0.9), (0.5, 0.5)):
+        with pytest.raises(InputError, match=rf"real={real} is not above fake={fake}.*use real=0.9 and fake=0"):
+            made(name, real=real, fake=fake)
+    assert made(name, real=0.6, fake=0.5).real == 0.6
+
+
+# ---- what a batch's statistic does to D at the start -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spectral", [False, True])
+@pytest.mark.parametrize("net", ["mlp", "cnn", "dcgan"])
+@pytest.mark.parametrize("seed", range(3))
+def test_d_begins_with_minibatch_discrimination_as_without_it(net: str, spectral: bool, seed: int) -> None:
+    """Its first loss at a batch of 64 is near that of the plain critic, 2 log 2 where the logits are small."""
+
+    def first(tricks: dict[str, Any]) -> float:
+        torch.manual_seed(seed)
+        sizes: dict[str, Any] = {"hidden": [32, 32]} if net == "mlp" else {"width": 8}
+        D = {"use": net, "spectral": spectral, **sizes}
+        G = {"use": "mlp", "hidden": [32], "z": 8}
+        game = registry.game.parts["classic"].fn(WIDE, G=G, D=D, tricks=tricks)
+        scene = game.stage(Batch(Rows(WIDE).take(0, 64, torch.device("cpu")).x), Now(seed=seed))
+        return number(game.d_wants(scene).total)
+
+    assert first({"t": made("minibatch-discrimination")}) == pytest.approx(first({}), rel=0.2)
+
+
+def test_what_kernels_have_in_common_moves_no_logit() -> None:
+    trick = made("minibatch-discrimination", kernels=7)
+    layer = trick.dress("D", torch.nn.Linear(5, 3), Spec((5,)))
+    assert layer.more.weight.sum(1).tolist() == pytest.approx([0] * 3, abs=1e-6)
+    x: Tensor = torch.randn(1, 5).expand(9, 5)  # all alike: every kernel says 1
+    assert layer.statistic(x).unique().tolist() == [1]
+    assert torch.allclose(layer(x), layer.layer(x), atol=1e-6)
+
+
+# ---- pieces of a batch --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["G", "D", "both"])
+def test_a_reference_batch_is_a_whole_one(role: str) -> None:
+    changes = [f"tricks.virtual-batch-norm={{size: 4, role: {role}}}", "G.width=2", "D.width=2", "D.batch_norm=false"]
+    if role != "G":
+        changes[-1] = "D.batch_norm=true"
+    game = play("dcgan", *changes, data=Rows(WIDE)).state.game
+    (trick,) = game.arena.tricks.values()
+    assert trick.couples_batch == (role != "G")
+    if role != "G":
+        with pytest.raises(InputError, match=r"micro_batch 4: .*looks at the whole batch"):
+            Engine(batch=8, micro_batch=4).settle(play("dcgan", *changes, data=Rows(WIDE)).state)
+
+
+def test_conditions_of_a_reference_are_of_a_whole_batch() -> None:
+    for given, couples in (((), False), (((3,),), True)):
+        trick = VirtualBatchNorm(size=4)
+        net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+        net.z_dim = 2  # type: ignore[assignment]
+        trick.dress("G", net, Spec((3,), given=given))
+        assert trick.couples_batch is couples
+
+
+def test_a_pool_holds_the_joint_batch() -> None:
+    """Else two of its rows would meet in one place, which a whole batch refuses."""
+    trick = made("image-pool", size=8)
+    trick.critic_spec(POINTS)
+    x = torch.randn(4, 2)
+    for first in (0, 4):
+        trick.judged(x, x, Now(first=first))
+    with pytest.raises(InputError, match=r"a batch with 12 rows is more than its 8 places; use size=96"):
+        trick.judged(x, x, Now(first=8))
+    with pytest.raises(InputError, match=r"a batch with 8 rows is more than its 6 places"):
+        play("mlp", "tricks.image-pool.size=6", "micro_batch=4").step()
+    play("mlp", "tricks.image-pool.size=8", "micro_batch=4").step()
+
+
+def test_a_generator_s_reference_of_latents_plays_in_pieces() -> None:
+    """Its reference is a fixed draw: two pieces of four are one batch of eight."""
+    changes = ["tricks.virtual-batch-norm.size=4", "G.width=2", "D.width=2", "G.z=2", "D.batch_norm=false"]
+    changes += [f"players.{p}={{use: sgd, lr: 0.1}}" for p in "GD"]
+    whole = play("dcgan", *changes, data=Rows(WIDE, torch.float64)).run(2)
+    parts = play("dcgan", *changes, "micro_batch=4", data=Rows(WIDE, torch.float64)).run(2)
+    assert largest_gap(whole.weights(), parts.weights()) < 1e-9
