@@ -1,13 +1,10 @@
-"""The benchmarks are scripts beside the package: their folder is put on the path, their cache is a folder of the test's."""
+"""The benchmarks' cache is a folder of the test's."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
 
 @pytest.fixture(autouse=True)
