@@ -106,7 +106,7 @@ def differences(fresh: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]
 
     Moments are left out: before the first step an optimiser has none.
     """
-    _, mine = flatten({k: fresh[k] for k in ("game", "averages", "dynamics")})
+    _, mine = flatten({k: fresh.get(k, {}) for k in ("game", "averages", "dynamics")})
     _, theirs = flatten({k: saved.get(k, {}) for k in ("game", "averages", "dynamics")})
     found = [f"{name}: not in the saved state" for name in mine if name not in theirs]
     found += [f"{name}: only in the saved state" for name in theirs if name not in mine]
