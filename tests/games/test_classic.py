@@ -16,8 +16,8 @@ from gantlet.core.state import Average, State
 from gantlet.core.train import train
 from gantlet.core.trick import Trick
 from gantlet.core.when import Now
-from gantlet.games.arena import Arena
-from gantlet.games.classic import Classic, Played
+from gantlet.games.arena import Arena, Played
+from gantlet.games.classic import Classic
 from gantlet.losses.penalties import Penalty
 from helpers import DYNAMICS, GAMES, POINTS, Rows, largest_gap, play, same
 

@@ -252,12 +252,10 @@ def keep_in_bounds(player: Player, good: Tensor | None = None) -> None:
     if player.clip_weights is None:
         return
     with torch.no_grad():
-        clip = player.clip_weights
+        bound = player.weights[0].new_full((), player.clip_weights)  # filled on the device, once for all weights
+        bound = bound if good is None else torch.where(good, bound, torch.inf)
         for weight in player.weights:
-            if good is None:
-                weight.clamp_(-clip, clip)
-            else:
-                weight.copy_(torch.where(good, weight.clamp(-clip, clip), weight))
+            weight.clamp_(-bound, bound)
 
 
 def _apart(game: Game, at: At | None, run: Callable[[], Any], create_graph: bool) -> Any:

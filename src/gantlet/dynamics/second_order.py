@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, NamedTuple
 
 import torch
@@ -77,9 +78,9 @@ class SecondOrder(Field):
         change = [at(self.weight, now) * c for c in self.change(joint)]
         return move_all(state, engine, joint.plus(change))
 
+    @abstractmethod
     def change(self, joint: Joint) -> list[Tensor]:
         """What is added to xi, before the weight."""
-        raise NotImplementedError
 
 
 @dynamics

@@ -49,22 +49,24 @@ class Arena(nn.Module):
     ) -> None:
         super().__init__()
         self.tricks = nn.ModuleDict({label: _trick(part) for label, part in parts_of("trick", tricks).items()})
+        found = [(label, trick) for label, trick in self.tricks.items() if isinstance(trick, Trick)]
+        self.ordered = sorted(found, key=lambda pair: pair[1].late)  # each trick with its label, late ones last
         _refuse_labels(penalties, tricks)
         self.pairs = _pairs(adversarial, critics)
         self.penalties = {label: _penalty(part) for label, part in parts_of("penalty", penalties).items()}
         faults = [
             f"tricks.{label}: {why}"
-            for label, trick in self._each()
+            for label, trick in self.ordered
             for pair in self.pairs.values()
             if (why := trick.refuse(pair)) is not None
         ]
         if faults:
             raise InputError(list(dict.fromkeys(faults)))
         seen = spec
-        for _, trick in self._each():
+        for _, trick in self.ordered:
             seen = trick.critic_spec(seen)
         nets = {name: self.dressed("D", built("critic", part, seen), seen) for name, part in critics.items()}
-        lenses = [trick for _, trick in self._each() if type(trick).shown is not Trick.shown]
+        lenses = [trick for _, trick in self.ordered if type(trick).shown is not Trick.shown]
         self.critics = Critics(nets, lenses=lenses)
         self.merge = merge
         parts: dict[str, Adversarial | Penalty] = {f"loss-{n}": p for n, p in self.pairs.items()}
@@ -72,28 +74,23 @@ class Arena(nn.Module):
         self.states = nn.ModuleDict({_key(n): p.state for n, p in parts.items() if p.state is not None})
         self.couples_batch = any(p.couples_batch for p in parts.values())
 
-    def _each(self) -> list[tuple[str, Trick]]:
-        """Each trick with its label, late ones last."""
-        found = [(label, trick) for label, trick in self.tricks.items() if isinstance(trick, Trick)]
-        return sorted(found, key=lambda pair: pair[1].late)
-
     def dressed(self, role: str, net: nn.Module, spec: Spec) -> nn.Module:
         """A network as the tricks want it."""
-        for _, trick in self._each():
+        for _, trick in self.ordered:
             net = trick.dress(role, net, spec)
         return net
 
     @property
     def stagers(self) -> list[nn.Module]:
         """What a scene is staged with besides the generator."""
-        return [self.critics] if any(trick.stages_with_critics for _, trick in self._each()) else []
+        return [self.critics] if any(trick.stages_with_critics for _, trick in self.ordered) else []
 
     def scene(self, batch: Batch, now: Now, G: nn.Module, z_dim: int) -> Played:
         """Latents drawn by address, fakes made of them."""
         rows, device = batch.x.shape[0], batch.x.device
         z = normal((z_dim,), rows, key=(now.seed, now.step, now.play, "z"), first=now.first, device=device)
         z = z.to(batch.x.dtype)
-        for _, trick in self._each():
+        for _, trick in self.ordered:
             z = trick.latent(z, batch.given, G, self.critics, now)
         return Played(now, batch.x, G(z, *batch.given), batch.given, z)
 
@@ -104,10 +101,10 @@ class Arena(nn.Module):
         seen = self._evidence(scene, G)
         terms = {"D": torch.stack([self._says(n, r, f, seen) for n, r, f in self._verdicts(seen)]).sum()}
         terms |= self._penalised(seen, scene.now, lambda p: p.term)
-        for label, trick in self._each():
+        for label, trick in self.ordered:
             terms |= {_name(label, k): v for k, v in trick.d_terms(seen).items()}
         real, fake = seen.on_real[0].logits, seen.on_fake[0].logits
-        for _, trick in self._each():
+        for _, trick in self.ordered:
             trick.observe(real.detach(), fake.detach(), scene.now)
         stats = {"real": real.mean(), "fake": fake.mean()}
         views = {"real": scene.real, "fake": scene.fake, "on_real": real, "on_fake": fake}
@@ -115,9 +112,9 @@ class Arena(nn.Module):
 
     def _evidence(self, scene: Played, G: nn.Module) -> Evidence:
         real, fake = scene.real, scene.fake
-        for _, trick in self._each():
+        for _, trick in self.ordered:
             trick.begin(scene.now)
-        for _, trick in self._each():
+        for _, trick in self.ordered:
             real, fake = trick.judged(real, fake, scene.now)
         if any(p.term is not None and p.due(scene.now) for p in self.penalties.values()):
             return evidence(self.critics, real, fake, scene.given, scene.now, z=scene.z, G=G)
@@ -130,7 +127,7 @@ class Arena(nn.Module):
 
     def _says(self, name: str, real: Verdict, fake: Verdict, seen: Evidence) -> Tensor:
         pair = self.pairs[name]
-        judges = [trick for _, trick in self._each() if type(trick).labels is not Trick.labels]
+        judges = [trick for _, trick in self.ordered if type(trick).labels is not Trick.labels]
         if not judges:
             return pair.d(real.logits, fake.logits)
         assert pair.as_real is not None and pair.as_fake is not None  # a trick that labels refuses other pairs
@@ -154,14 +151,14 @@ class Arena(nn.Module):
         terms = {"G": self.merge(torch.stack(said))}
         seen = Evidence(self.critics, scene.real, scene.fake, scene.given, on_real, on_fake, scene.now, scene.z, G)
         terms |= self._penalised(seen, scene.now, lambda p: p.g_term)
-        for label, trick in self._each():
+        for label, trick in self.ordered:
             terms |= {_name(label, k): v for k, v in trick.g_terms(seen).items()}
         return Loss(terms)
 
     def _wants(self, name: str, fake: Verdict, real: Verdict | None, now: Now) -> Tensor:
         pair, on_fake = self.pairs[name], fake.logits
         on_real = real.logits if real is not None and pair.paired else None
-        for _, trick in self._each():
+        for _, trick in self.ordered:
             rows = trick.chosen(on_fake, now)
             if rows is not None:
                 on_fake, on_real = on_fake[rows], None if on_real is None else on_real[rows]

@@ -7,14 +7,13 @@ from typing import Annotated, Any
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from gantlet.core.critics import Adversarial, labelled
-from gantlet.core.game import Batch, Game, Loss, Spec, Turn
+from gantlet.core.game import Spec
 from gantlet.core.registry import Slot, game
-from gantlet.core.when import Now
-from gantlet.games.arena import Arena, Played, built, separate
-from gantlet.games.classic import Times
+from gantlet.games.arena import Arena, built, separate
+from gantlet.games.duel import Duel, Times
 
 FAR = -15.0  # under this logit softplus(v) is exp(v) (1 - exp(v) / 2) to float64's precision
 
@@ -41,7 +40,7 @@ def rewards_fakes(beta: float) -> Adversarial:
 
 
 @game
-class D2GAN(Game):
+class D2GAN(Duel):
     """min over G of max over D1, D2 of alpha E log D1(x) - E D1(G(z)) - E D2(x) + beta E log D2(G(z)), at the optimum
     alpha KL(p || q) + beta KL(q || p) and a constant (Nguyen et al. 2017).
 
@@ -63,8 +62,7 @@ class D2GAN(Game):
     ) -> None:
         super().__init__()
         net = built("generator", G, spec)
-        self.z_dim = int(net.z_dim)  # type: ignore[arg-type]
-        self.arena = Arena(
+        arena = Arena(
             spec,
             critics=dict.fromkeys(("D1", "D2"), separate("D", D, 2)),
             adversarial={"D1": rewards_reals(alpha), "D2": rewards_fakes(beta)},
@@ -72,33 +70,4 @@ class D2GAN(Game):
             tricks=tricks,
             merge=torch.sum,
         )
-        self.G = self.arena.dressed("G", net, spec)
-        self.d_steps, self.g_steps = d_steps, g_steps
-
-    def owns(self) -> dict[str, list[nn.Module]]:
-        return {"D": [self.arena.critics], "G": [self.G]}
-
-    def turns(self) -> list[Turn]:
-        return [
-            Turn("D", "D", self.d_wants, times=self.d_steps),
-            Turn("G", "G", self.g_wants, times=self.g_steps),
-        ]
-
-    def d_wants(self, scene: Played) -> Loss:
-        return self.arena.d_wants(scene, self.G)
-
-    def g_wants(self, scene: Played) -> Loss:
-        return self.arena.g_wants(scene, self.G)
-
-    def made_of(self) -> dict[str, nn.Module]:
-        return {"G": self.G}
-
-    def stagers(self) -> list[nn.Module]:
-        return [self.G, *self.arena.stagers]
-
-    def stage(self, batch: Batch, now: Now) -> Played:
-        return self.arena.scene(batch, now, self.G, self.z_dim)
-
-    def generate(self, z: Tensor, *given: Tensor) -> Tensor:
-        fake: Tensor = self.G(z, *given)
-        return fake
+        self.meet(arena, arena.dressed("G", net, spec), int(net.z_dim), d_steps=d_steps, g_steps=g_steps)  # type: ignore[arg-type]

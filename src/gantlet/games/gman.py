@@ -12,11 +12,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gantlet.core.errors import InputError
-from gantlet.core.game import Batch, Game, Loss, Spec, Turn
+from gantlet.core.game import Loss, Spec
 from gantlet.core.registry import Slot, game
-from gantlet.core.when import Now
 from gantlet.games.arena import Arena, Merge, Played, built, separate
-from gantlet.games.classic import Times
+from gantlet.games.duel import Duel, Times
 
 
 def soft_mean(said: Tensor, sharpness: Tensor | float) -> Tensor:
@@ -74,7 +73,7 @@ MERGES: dict[str, Callable[[float], Merge]] = {
 
 
 @game
-class GMAN(Game):
+class GMAN(Duel):
     """G against several critics of one make: min over G of sum_i w_i V(D_i, G), w = softmax(lambda V) (Durugkar, Gemp
     and Mahadevan 2017, eq. 3).
 
@@ -101,8 +100,7 @@ class GMAN(Game):
     ) -> None:
         super().__init__()
         net = built("generator", G, spec)
-        self.z_dim = int(net.z_dim)  # type: ignore[arg-type]
-        self.arena = Arena(
+        arena = Arena(
             spec,
             critics=dict.fromkeys((f"D{i + 1}" for i in range(critics)), separate("D", D, critics)),
             adversarial=adversarial,
@@ -110,38 +108,16 @@ class GMAN(Game):
             tricks=tricks,
             merge=MERGES[merge](sharpness),
         )
-        self.G = self.arena.dressed("G", net, spec)
-        self.push, self.d_steps, self.g_steps = push, d_steps, g_steps
+        self.meet(arena, arena.dressed("G", net, spec), int(net.z_dim), d_steps=d_steps, g_steps=g_steps)  # type: ignore[arg-type]
+        self.push = push
 
     def owns(self) -> dict[str, list[nn.Module]]:
         merge = self.arena.merge
         return {"D": [self.arena.critics], "G": [self.G, *([merge] if isinstance(merge, Regulated) else [])]}
 
-    def turns(self) -> list[Turn]:
-        return [
-            Turn("D", "D", self.d_wants, times=self.d_steps),
-            Turn("G", "G", self.g_wants, times=self.g_steps),
-        ]
-
-    def d_wants(self, scene: Played) -> Loss:
-        return self.arena.d_wants(scene, self.G)
-
     def g_wants(self, scene: Played) -> Loss:
-        loss, merge = self.arena.g_wants(scene, self.G), self.arena.merge
+        loss, merge = super().g_wants(scene), self.arena.merge
         if not isinstance(merge, Regulated):
             return loss
         sharpness = merge.sharpness
         return Loss({**loss.terms, "push": -self.push * sharpness}, {**loss.stats, "sharpness": sharpness}, loss.views)
-
-    def made_of(self) -> dict[str, nn.Module]:
-        return {"G": self.G}
-
-    def stagers(self) -> list[nn.Module]:
-        return [self.G, *self.arena.stagers]
-
-    def stage(self, batch: Batch, now: Now) -> Played:
-        return self.arena.scene(batch, now, self.G, self.z_dim)
-
-    def generate(self, z: Tensor, *given: Tensor) -> Tensor:
-        fake: Tensor = self.G(z, *given)
-        return fake

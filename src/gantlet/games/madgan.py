@@ -13,12 +13,12 @@ from torch.nn.utils import parametrizations, parametrize
 
 from gantlet.core.critics import Critics, Evidence, Verdict
 from gantlet.core.errors import InputError
-from gantlet.core.game import Batch, Game, Loss, Spec, Turn
+from gantlet.core.game import Batch, Spec
 from gantlet.core.registry import Slot, game
 from gantlet.core.trick import Given, Trick
 from gantlet.core.when import Now
 from gantlet.games.arena import Arena, Played, built, separate
-from gantlet.games.classic import Times
+from gantlet.games.duel import Duel, Times
 from gantlet.games.mixture import InTurn, Mixture
 
 
@@ -97,7 +97,7 @@ class Which(Trick):
 
 
 @game.named("mad-gan")
-class MADGAN(Game):
+class MADGAN(Duel):
     """K generators against a critic of K + 1 classes, real and one for each generator: D minimises its cross-entropy,
     every G wants to be taken for real (Ghosh et al. 2018).
 
@@ -105,6 +105,8 @@ class MADGAN(Game):
     generator on fakes (term `which`): with another `adversarial` pair on r, a game of another kind. Row i of step t is
     made by generator (i + t) mod K; a latent that is drawn has one more coordinate, which chooses (`Mixture`).
     """
+
+    G: Mixture
 
     def __init__(
         self,
@@ -121,45 +123,19 @@ class MADGAN(Game):
     ) -> None:
         super().__init__()
         nets = [built("generator", separate("G", G, generators), spec) for _ in range(generators)]
-        self.arena = Arena(
+        arena = Arena(
             spec,
             critics={"D": D},
             adversarial=adversarial,
             penalties=penalties,
             tricks={"which": Which(generators), **(tricks or {})},
         )
-        _refuse(self.arena.tricks)
-        self.G = Mixture([self.arena.dressed("G", net, spec) for net in nets])
-        self.z_dim = self.G.z_dim
-        self.d_steps, self.g_steps = d_steps, g_steps
-
-    def owns(self) -> dict[str, list[nn.Module]]:
-        return {"D": [self.arena.critics], "G": [self.G]}
-
-    def turns(self) -> list[Turn]:
-        return [
-            Turn("D", "D", self.d_wants, times=self.d_steps),
-            Turn("G", "G", self.g_wants, times=self.g_steps),
-        ]
-
-    def d_wants(self, scene: Played) -> Loss:
-        return self.arena.d_wants(scene, self.G)
-
-    def g_wants(self, scene: Played) -> Loss:
-        return self.arena.g_wants(scene, self.G)
-
-    def made_of(self) -> dict[str, nn.Module]:
-        return {"G": self.G}
-
-    def stagers(self) -> list[nn.Module]:
-        return [self.G, *self.arena.stagers]
+        _refuse(arena.tricks)
+        mixture = Mixture([arena.dressed("G", net, spec) for net in nets])
+        self.meet(arena, mixture, mixture.z_dim, d_steps=d_steps, g_steps=g_steps)
 
     def stage(self, batch: Batch, now: Now) -> Played:
         return self.arena.scene(batch, now, InTurn(self.G, first_of(now)), self.z_dim)
-
-    def generate(self, z: Tensor, *given: Tensor) -> Tensor:
-        fake: Tensor = self.G(z, *given)
-        return fake
 
 
 def _refuse(tricks: nn.ModuleDict) -> None:
