@@ -1,4 +1,4 @@
-"""What games of critics against what generates have in common: who owns what, two turns, and an arena between them."""
+"""What games of critics against a generator have in common: who owns what, two turns, and an arena between them."""
 
 from __future__ import annotations
 
