@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gantlet.core import registry
 from gantlet.core.errors import InputError
+from gantlet.metrics.about import about
 from gantlet.metrics.classify import Classifier
 from gantlet.metrics.sources import Source, batches_of, sum_up
 
@@ -36,6 +37,15 @@ class Histogram:
         self.counts += torch.bincount(label, minlength=len(self.counts)).cpu()
         self.confident += int((sure > self.confidence).sum())
 
+    @staticmethod
+    def merged(parts: list[Histogram]) -> Histogram:
+        """All of them in one."""
+        whole = Histogram(len(parts[0].counts), confidence=parts[0].confidence, of=parts[0].of)
+        for part in parts:
+            whole.counts += part.counts
+            whole.confident += part.confident
+        return whole
+
 
 def histogram_of(source: Source, classifier: Classifier, *, confidence: float = 0.9, batch: int = 256) -> Histogram:
     """The class histogram of a source, read in one pass."""
@@ -46,7 +56,7 @@ def histogram_of(source: Source, classifier: Classifier, *, confidence: float = 
             histogram.add(classifier.logits(rows.x))
         return histogram
 
-    return sum_up(source, ("classes", classifier.hash, confidence), make)
+    return sum_up(source, ("classes", classifier.hash, confidence), make, Histogram.merged)
 
 
 def divergence(p: Tensor, q: Tensor) -> float:
@@ -57,6 +67,7 @@ def divergence(p: Tensor, q: Tensor) -> float:
 
 
 @registry.metric
+@about(kl="lower", confident="higher")
 def classes(
     real: Source | Histogram,
     fake: Source | Histogram,

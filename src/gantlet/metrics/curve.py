@@ -12,6 +12,7 @@ from torch import Tensor
 from gantlet.core import registry
 from gantlet.core.errors import InputError
 from gantlet.core.noise import normal
+from gantlet.metrics.about import about
 from gantlet.metrics.classes import divergence
 from gantlet.metrics.sources import Source, batches_of
 
@@ -19,6 +20,7 @@ _DIRECTIONS = 64
 
 
 @registry.metric
+@about(bins="higher", kl="lower", distance="lower", sliced_w2="lower")
 def curve(
     real: Source,
     fake: Source,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,7 @@ from gantlet.core import registry
 from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
 from gantlet.data.cache import cache_folder
-from gantlet.metrics.sources import Source, batches_of
+from gantlet.metrics.sources import Group, Joined, Kept, Source, batches_of, count_of
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -65,6 +66,17 @@ class Features:
     def __post_init__(self) -> None:
         self.net.eval()
         object.__setattr__(self, "hash", hash_of(self.net))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What makes its numbers comparable: network, weights, and how samples are shown to it."""
+        shown = {"size": list(self.size or ()), "channels": self.channels, "range": [self.low, self.high]}
+        return {"name": self.name, "hash": self.hash, "dimension": self.dimension, **shown, "resize": self.resize}
+
+    @property
+    def key(self) -> str:
+        """The facts as one line: two features with the same key answer the same."""
+        return json.dumps(self.facts)
 
     @property
     def device(self) -> torch.device | None:
@@ -115,10 +127,56 @@ def resized(x: Tensor, size: tuple[int, int] | None, rule: Literal["bicubic", "b
     return F.interpolate(x, size, mode=rule, antialias=True, align_corners=False).clamp_(-1, 1)
 
 
+KEEP = 2**30  # bytes of features that a kept source holds on to; more are computed anew by every metric
+MOST = 2**32  # bytes of features that may be wanted at once
+
+
 def features_of(source: Source, features: Features, *, batch: int = 256) -> Iterator[Tensor]:
-    """The features of every sample in order, float32 [n, dimension], at most `batch` rows at a time."""
-    for rows in batches_of(source, batch=batch, device=features.device):
-        yield features(rows.x)
+    """The features of every sample in order, float32 [n, dimension], at most `batch` rows at a time.
+
+    A kept source computes them once where they fit into 1 GiB.
+    """
+    kept = _kept(source, features, batch) if isinstance(source, Kept) else None
+    if kept is not None:
+        yield from torch.split(kept, batch)
+    elif isinstance(source, Joined):
+        for part in source.parts:
+            yield from features_of(part, features, batch=batch)
+    else:
+        for rows in batches_of(source, batch=batch, device=features.device):
+            yield features(rows.x)
+
+
+def matrix_of(source: Source, features: Features, *, batch: int = 256) -> Tensor:
+    """All of them, float32 [N, dimension]; InputError where they would take more than 4 GiB."""
+    kept = _kept(source, features, batch) if isinstance(source, Kept) else None
+    if kept is not None:
+        return kept
+    most, pieces, count = MOST // (4 * features.dimension), [], 0
+    for piece in features_of(source, features, batch=batch):
+        pieces.append(piece)
+        count += len(piece)
+        if count > most:
+            raise InputError(
+                f"more than {most:,} samples of {features.dimension} {features.name} features do not fit into "
+                f"{MOST >> 30} GiB; take fewer samples"
+            )
+    return torch.cat(pieces)
+
+
+def _kept(source: Kept, features: Features, batch: int) -> Tensor | None:
+    """The features a kept source holds; None where they are too many to hold."""
+    if isinstance(source, Group):
+        whole = _kept(source.whole, features, batch)
+        return None if whole is None else whole[source.first :: source.of]
+    count = count_of(source)
+    if count is not None and 4 * count * features.dimension > KEEP:
+        return None
+
+    def make(source: Source) -> Tensor:
+        return torch.cat([features(rows.x) for rows in batches_of(source, batch=batch, device=features.device)])
+
+    return source.sum_up(("features", features.key), make)
 
 
 def build(features: Any, spec: Callable[[], Spec]) -> Features:

@@ -11,6 +11,7 @@ from torch import Tensor
 from gantlet.core import registry
 from gantlet.core.errors import InputError
 from gantlet.core.registry import Slot
+from gantlet.metrics.about import about
 from gantlet.metrics.features import Features, build
 from gantlet.metrics.moments import Moments, moments_of, same_features
 from gantlet.metrics.sources import Source, spec_of
@@ -41,6 +42,7 @@ def _factor(covariance: Tensor) -> Tensor:
 
 
 @registry.metric
+@about(fd="lower")
 def fd(
     real: Source | Moments,
     fake: Source | Moments,

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from gantlet.core import registry
 from gantlet.core.errors import InputError
+from gantlet.metrics.about import about
 from gantlet.metrics.sources import Source, batches_of
 
 _MEDIAN = math.sqrt(2 * math.log(2))  # of the radius, in sigmas
 
 
 @registry.metric
+@about(modes="higher", high_quality="higher", kl="lower", width="neither")
 def modes(
     real: Source,
     fake: Source,

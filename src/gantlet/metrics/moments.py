@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -81,4 +83,7 @@ def moments_of(source: Source, features: Features, *, batch: int = 256) -> Momen
             moments.add(x)
         return moments
 
-    return sum_up(source, ("moments", of, features.dimension), make)
+    def merge(parts: list[Moments]) -> Moments:
+        return reduce(Moments.merge, parts, Moments(features.dimension, of=of))
+
+    return sum_up(source, ("moments", features.key), make, merge)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -43,10 +43,10 @@ class Drawn:
 
 
 class Kept:
-    """A source together with what was summed up of it (moments, histograms), so that each is computed once."""
+    """A source together with what was summed up of it (features, moments, histograms): each is computed once."""
 
     def __init__(self, source: Source) -> None:
-        self.source = source
+        self.source: Source = source.source if isinstance(source, Kept) else source
         self._sums: dict[Any, Any] = {}
 
     def __iter__(self) -> Iterator[Batch]:
@@ -55,14 +55,65 @@ class Kept:
     def sum_up(self, key: Any, make: Callable[[Source], T]) -> T:
         """`make(source)`, remembered under `key`."""
         if key not in self._sums:
-            self._sums[key] = make(self.source)
+            self._sums[key] = make(self)
         found: T = self._sums[key]
         return found
 
+    def groups(self, count: int) -> list[Group]:
+        """The rows dealt out like cards: row i to group i % count."""
+        found: list[Group] = self.sum_up(("groups", count), lambda _: [Group(self, j, count) for j in range(count)])
+        return found
 
-def sum_up(source: Source, key: Any, make: Callable[[Source], T]) -> T:
-    """`make(source)`; a `Kept` source remembers it under `key`."""
-    return source.sum_up(key, make) if isinstance(source, Kept) else make(source)
+
+class Group(Kept):
+    """Every `of`-th row of a kept source, beginning at `first`."""
+
+    def __init__(self, whole: Kept, first: int, of: int) -> None:
+        super().__init__(_Every(whole.source, first, of))
+        self.whole, self.first, self.of = whole, first, of
+
+
+class _Every:
+    """Rows first, first + of, ... of a source that can be read again."""
+
+    def __init__(self, source: Source, first: int, of: int) -> None:
+        self.source, self.first, self.of = source, first, of
+
+    def __iter__(self) -> Iterator[Batch]:
+        if isinstance(self.source, Rows):
+            index = torch.arange(self.first, len(self.source), self.of)
+            yield from (self.source.rows(some) for some in torch.split(index, 256))
+            return
+        seen = 0
+        for rows in batches_of(self.source):
+            own = torch.arange((self.first - seen) % self.of, len(rows.x), self.of)
+            seen += len(rows.x)
+            yield Batch(rows.x[own], None if rows.y is None else rows.y[own])
+
+
+class Joined:
+    """Kept sources one after another; what is summed up of it is merged from what they kept."""
+
+    def __init__(self, parts: Sequence[Kept]) -> None:
+        self.parts = list(parts)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for part in self.parts:
+            yield from part
+
+
+def without(source: Kept, group: int, of: int) -> Joined:
+    """A kept source less one of its groups: what a delete-group jackknife looks at."""
+    return Joined([g for j, g in enumerate(source.groups(of)) if j != group])
+
+
+def sum_up(source: Source, key: Any, make: Callable[[Source], T], merge: Callable[[list[T]], T] | None = None) -> T:
+    """`make(source)`; a kept source remembers it under `key`, a joined one merges what its parts remember."""
+    if isinstance(source, Kept):
+        return source.sum_up(key, make)
+    if isinstance(source, Joined) and merge is not None:
+        return merge([part.sum_up(key, make) for part in source.parts])
+    return make(source)
 
 
 def batches_of(source: Source, *, batch: int = 256, device: torch.device | None = None) -> Iterator[Batch]:
@@ -113,6 +164,8 @@ def spec_of(source: Source) -> Spec:
     """What one sample looks like. InputError for a stream, which tells only while it is read."""
     if isinstance(source, Kept):
         return spec_of(source.source)
+    if isinstance(source, Joined):
+        return spec_of(source.parts[0])
     if isinstance(source, Rows):
         return source.spec
     if isinstance(source, Batch):
@@ -122,6 +175,17 @@ def spec_of(source: Source) -> Spec:
     if once(source):
         raise InputError("the shape of a stream is not known before it is read; pass features that are built")
     return spec_of(next(iter(batches_of(source))).x)
+
+
+def count_of(source: Source) -> int | None:
+    """How many samples a source has; None for a stream, which tells only while it is read."""
+    if isinstance(source, Kept):
+        return count_of(source.source)
+    if isinstance(source, Batch):
+        return len(source.x)
+    if isinstance(source, Drawn):
+        return source.count
+    return len(source) if isinstance(source, Tensor | Rows) else None
 
 
 def once(source: Source) -> bool:

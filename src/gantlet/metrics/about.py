@@ -1,0 +1,43 @@
+"""What a metric's answer means: which numbers are its scores, which way is better, how an interval is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+Better = Literal["lower", "higher", "neither"]
+Way = Literal["jackknife", "own", "none"]
+
+
+@dataclass(frozen=True)
+class About:
+    """Said by a metric of itself.
+
+    `scores`: key of the answer -> which way is better; everything else in the answer is detail. `interval`: found by
+    deleting groups of fakes ("jackknife"), given by the metric under "intervals" because its scores are means over
+    samples ("own"), or not to be had ("none"). `floor`: do held-out reals in the fakes' place say what is reachable?
+    """
+
+    scores: Mapping[str, Better] = field(default_factory=dict)
+    interval: Way = "jackknife"
+    floor: bool = True
+
+
+_ABOUT: dict[Callable[..., Any], About] = {}
+
+
+def about(*, interval: Way = "jackknife", floor: bool = True, **scores: Better) -> Callable[[F], F]:
+    """Decorator, under `@registry.metric`: `@about(kd="lower")`."""
+
+    def mark(fn: F) -> F:
+        _ABOUT[fn] = About(scores, interval, floor)
+        return fn
+
+    return mark
+
+
+def about_of(fn: Callable[..., Any]) -> About:
+    """What a metric said of itself; nothing at all for one that did not."""
+    return _ABOUT.get(fn, About())
