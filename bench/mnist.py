@@ -103,8 +103,8 @@ def _scores(model: Model, train: Dataset, test: Dataset, judge: Classifier) -> d
         return model.sample(n, seed=1, first=first)
 
     found = evaluate(train, Drawn(SAMPLES, draw), features=judge.features, metrics=("fd", "classes"), held_out=test,
-                     classifier=judge)  # fmt: skip
-    fd, floor, classes = found["fd"]["fd"], found["floor"]["fd"]["fd"], found["classes"]
+                     classifier=judge, intervals=False)  # fmt: skip
+    fd, floor, classes = found["fd"]["fd"], found["fd"]["floor"]["fd"], found["classes"]
     return {
         "fd": fd,
         "floor": floor,
@@ -112,7 +112,7 @@ def _scores(model: Model, train: Dataset, test: Dataset, judge: Classifier) -> d
         "kl": classes["kl"],
         "smallest share": classes["smallest_share"],
         "confident": classes["confident"],
-        "real confident": found["floor"]["classes"]["confident"],
+        "real confident": classes["floor"]["confident"],
         "features": found["fd"]["name"],
         "G": sum(p.numel() for p in model.game.G.parameters()),
         "D": sum(p.numel() for p in model.game.critics.parameters()),

@@ -31,6 +31,7 @@ from gantlet.core.registry import use
 from gantlet.core.train import Watch
 from gantlet.data import Dataset, open_source
 from gantlet.data.source import KNOWN, split_of
+from gantlet.metrics import EvaluationReport
 from gantlet.recipes.auto import facts_of
 from gantlet.runs import model as models
 from gantlet.runs.build import decide, seconds_per_step
@@ -222,23 +223,8 @@ def load(path: str | Path, *, device: str | None = None, game: Game | None = Non
     if (folder / "model").is_dir():
         folder = folder / "model"
     if not folder.exists():
-        folder = _from_hub(str(path))
+        folder = models.from_hub(str(path))
     return models.load(folder, device=device, game=game)
-
-
-def _from_hub(name: str) -> Path:
-    if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).parent.is_dir():
-        raise InputError(f"{name}: there is no such folder; name a run, a saved model, or a Hub id (owner/name)")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "README.md"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{name}: no such folder, and the Hub did not give it: {reason}; pass a local folder"
-        ) from error
 
 
 def save_pretrained(path: str | Path, folder: str | Path) -> Path:
@@ -255,11 +241,19 @@ def create(net: str, spec: Spec, *, kind: str = "generator", **options: Any) -> 
     return made
 
 
-def evaluate(real: Any, fake: Any, **options: Any) -> dict[str, Any]:
-    """Scores of fakes against reals; see gantlet.metrics.evaluate."""
-    from gantlet.metrics import evaluate as measure
+def evaluate(
+    real: Any, fake: Any, *, features: Any = None, metrics: Any = None, n: int | None = None, seeds: int | None = None,
+    device: str | None = None, say: Callable[[str], None] | None = None, **options: Any,
+) -> EvaluationReport:  # fmt: skip
+    """Scores of fakes against reals, each with its interval, its floor and the protocol that made it.
 
-    return measure(real, fake, **options)
+    Both are a SOURCE, a data set or a tensor; `fake` may also be a run, a saved model or a Hub id, and `real` None for
+    the data it was trained on. Features and metrics are chosen by the data where none are named.
+    """
+    from gantlet.runs.evaluation import Wanted, measured
+
+    wanted = Wanted(features=features, metrics=metrics, n=n, seeds=seeds, device=device, options=options)
+    return measured(real, fake, wanted, say or (lambda text: None))
 
 
 def plug_in(modules: Sequence[str]) -> None:

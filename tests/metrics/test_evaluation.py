@@ -3,35 +3,61 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import torch
 from digit_rows import Digits
 
+from gantlet import api
 from gantlet.core import registry
 from gantlet.core.errors import InputError
-from gantlet.metrics import Classifier, Kept, evaluate, fd, moments_of
+from gantlet.metrics import Classifier, Kept, compare, evaluate, fd, moments_of
+from gantlet.metrics.about import about_of
 from gantlet.metrics.classes import classes
+from gantlet.metrics.interval import GROUPS, jackknife, over_seeds
 
 
 def test_it_is_its_parts(judge: Classifier, digits: Digits) -> None:
     real, fake, held = digits.cut(0, 900), digits.cut(900, 1300), digits.cut(1300, 1797)
     got = evaluate(real, fake, features=judge.features, metrics=["fd", "classes"], classifier=judge, held_out=held)
-    assert got["fd"] == fd(real, fake, features=judge.features)
-    assert got["classes"] == classes(real, fake, classifier=judge)
-    assert got["floor"]["fd"] == fd(real, held, features=judge.features)
-    assert got["fd"]["name"] == "FD-LeNet"
-    json.dumps(got, allow_nan=False)
+    assert without_floor(got["fd"]) == fd(real, fake, features=judge.features)
+    assert without_floor(got["classes"]) == classes(real, fake, classifier=judge)
+    assert got["fd"]["floor"] == fd(real, held, features=judge.features)
+    assert got["fd"]["name"] == got.score("fd").name == "FD-LeNet"
+    assert got.score("fd").value == got["fd"]["fd"] and got.score("fd").floor == got["fd"]["floor"]["fd"]
+    json.dumps(got.to_json(), allow_nan=False)
+
+
+def without_floor(answer: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in answer.items() if k != "floor"}
+
+
+POINTS = ("modes", "curve")  # what these measure is points in the plane
 
 
 def test_every_registered_metric_answers_plain_numbers(judge: Classifier, digits: Digits) -> None:
-    x = torch.randn(50, 2)
+    """And says what its scores are: as many samples a side as the smallest sets have, a row each in the report."""
+    x = torch.randn(60, 2)
+    tree, _ = registry.check("game", api.recipe("r1gan")["game"])
+    game = registry.bind("game", tree, total=1)(digits.spec)
     for name, part in registry.metric.parts.items():
-        two = (x, x) if name in ("modes", "curve") else (digits.cut(0, 100), digits.cut(100, 200))
+        points = name in POINTS
+        two = (x, x) if points else (digits.cut(0, 100), digits.cut(100, 200))
         own = {"centres": [(0.0, 0.0)], "sigma": 1.0} if name == "modes" else {}
-        got = evaluate(*two, metrics={"it": registry.use(name, **own)}, classifier=judge)
-        json.dumps(got, allow_nan=False)
+        held = x if points else digits.cut(200, 300)
+        got = evaluate(
+            *two,
+            metrics={"it": registry.use(name, **own)},
+            classifier=judge,
+            held_out=held,
+            model=game,
+            intervals=False,
+        )
+        json.dumps(got.to_json(), allow_nan=False)
         assert part.wants == ["real", "fake"] and "warning" in got["it"]
+        assert about_of(part.fn).scores, f"{name} does not say what its scores are (@about)"
+        assert [s.key for s in got.scores if s.metric == "it"] == list(about_of(part.fn).scores)
 
 
 def test_labels_and_options(digits: Digits, judge: Classifier) -> None:
@@ -51,8 +77,8 @@ def test_a_kept_set_is_read_once(digits: Digits) -> None:
             return super().rows(index, device)
 
     kept = Kept(Counted(digits.x, digits.y))
-    first = evaluate(kept, digits.cut(0, 300), held_out=digits.cut(300, 600))
-    again = evaluate(kept, digits.cut(0, 300), batch=31)
+    first = evaluate(kept, digits.cut(0, 300), held_out=digits.cut(300, 600), intervals=False)
+    again = evaluate(kept, digits.cut(0, 300), batch=31, intervals=False)
     assert Counted.read == len(digits)
     assert first["fd"]["fd"] == pytest.approx(again["fd"]["fd"], abs=1e-9)
 
@@ -71,17 +97,67 @@ def test_moments_stand_for_a_set(judge: Classifier, digits: Digits) -> None:
 
 def test_streams(digits: Digits) -> None:
     parts = digits.x.split(100)
-    assert evaluate(digits, iter(parts))["fd"]["fd"] < 1e-6
-    with pytest.raises(InputError, match="fake is a stream and 2 metrics"):
-        evaluate(digits, iter(parts), metrics=["fd", "classes"])
+    assert evaluate(digits, iter(parts), intervals=False)["fd"]["fd"] < 1e-6
+    for what in ({"intervals": True}, {"metrics": ["fd", "classes"], "intervals": False}):
+        with pytest.raises(InputError, match="fake is a stream and is read several times"):
+            evaluate(digits, iter(parts), **what)
 
 
 def test_every_fault_is_told(digits: Digits) -> None:
     with pytest.raises(InputError) as caught:
-        evaluate(digits, digits, metrics={"fdd": {}, "fd": {"bach": 3}, "floor": "fd"})
+        evaluate(digits, digits, metrics={"fdd": {}, "fd": {"bach": 3}})
     text = str(caught.value)
-    assert "did you mean 'fd'" in text and "did you mean 'batch'" in text and "floor" in text
+    assert "did you mean 'fd'" in text and "did you mean 'batch'" in text
     with pytest.raises(InputError, match="at least one"):
         evaluate(digits, digits, metrics=[])
     with pytest.raises(InputError, match="no metric named 'fid'"):
         evaluate(digits, digits, metrics="fid")
+
+
+def test_the_interval_of_one_set_is_the_jackknife_over_groups_dealt_like_cards(digits: Digits) -> None:
+    real, fake = digits.cut(0, 900), digits.cut(900, 1400)
+    got = evaluate(real, fake).score("fd")
+    keep = torch.arange(500) % GROUPS
+    less = [fd(real, fake.pick(keep != j))["fd"] for j in range(GROUPS)]
+    want = jackknife(fd(real, fake)["fd"], less)
+    assert got.interval is not None and got.interval.how == "jackknife"
+    assert got.interval[:2] == pytest.approx(want[:2], rel=1e-6)
+
+
+def test_several_sets_give_their_mean_and_an_interval_over_them(digits: Digits) -> None:
+    real, sets = digits.cut(0, 900), [digits.cut(900 + 200 * i, 1100 + 200 * i) for i in range(4)]
+    got = evaluate(real, sets[0], more=sets[1:]).score("fd")
+    values = [fd(real, one)["fd"] for one in sets]
+    assert got.value == pytest.approx(sum(values) / 4, rel=1e-9)
+    assert got.interval is not None
+    assert got.interval[:2] == pytest.approx(over_seeds(values)[:2], rel=1e-6) and got.interval.how == "seeds"
+
+
+def test_a_smaller_held_out_set_says_what_as_few_samples_score(digits: Digits) -> None:
+    real, fake, held = digits.cut(0, 900), digits.cut(900, 1500), digits.cut(1500, 1700)
+    got = evaluate(real, fake, held_out=held).score("fd")
+    assert (got.count, got.floor_count) == (600, 200)
+    assert got.at_floor_count == pytest.approx(fd(real, fake.cut(0, 200))["fd"], rel=1e-9)
+    assert got.at_floor_count > got.value
+    assert evaluate(real, held, held_out=fake).score("fd").at_floor_count is None
+
+
+def test_the_same_set_twice_is_said_loudly(digits: Digits) -> None:
+    a = digits.cut(0, 300)
+    assert "THE SAME" in evaluate(a, a.pick(torch.arange(299, -1, -1))).warnings[0]
+    assert "EVERY FAKE" in evaluate(a, a.cut(0, 200)).warnings[0]
+    some = Digits(torch.cat([a.x[:20], digits.x[300:400]]), None)
+    assert "of the fakes are among the reals" in evaluate(a, some).warnings[0]
+    assert not evaluate(a, digits.cut(300, 600)).warnings
+
+
+def test_the_protocol_says_what_must_be_equal(digits: Digits, judge: Classifier) -> None:
+    a, b = digits.cut(0, 500), digits.cut(500, 900)
+    first, again = evaluate(a, b), evaluate(a, digits.cut(900, 1300))
+    assert first.fingerprint == again.fingerprint and compare(first, again) == []
+    other = evaluate(a, b, features=judge.features, facts={"real": {"fit": "pad"}})
+    told = compare(first, other)
+    assert first.fingerprint != other.fingerprint
+    assert any(line.startswith("features.name: raw | LeNet") for line in told)
+    assert any(line.startswith("real.fit: not recorded | pad") for line in told)
+    assert compare(first, evaluate(a, digits.cut(500, 800)))[0].startswith("fake.count")

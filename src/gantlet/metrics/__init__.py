@@ -9,17 +9,21 @@ from gantlet.metrics.frechet import fd, frechet
 from gantlet.metrics.learn import train_classifier
 from gantlet.metrics.mobilenet import MobileNetV2
 from gantlet.metrics.moments import Moments, moments_of
+from gantlet.metrics.report import EvaluationReport, Score, compare
 from gantlet.metrics.sources import Drawn, Kept
 
 __all__ = [
     "Classifier",
     "Drawn",
+    "EvaluationReport",
     "Features",
     "Histogram",
     "Kept",
     "LeNet",
     "MobileNetV2",
     "Moments",
+    "Score",
+    "compare",
     "curve",
     "evaluate",
     "fd",

@@ -19,15 +19,19 @@ from gantlet.core import registry
 from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
 from gantlet.data.cache import cache_folder
-from gantlet.metrics.sources import Group, Joined, Kept, Source, batches_of, count_of
+from gantlet.metrics.disk import remembered
+from gantlet.metrics.sources import Group, Head, Joined, Kept, Source, batches_of, count_of
 
+# with antialias (Parmar et al. 2022, "On aliased resizing"), or as TensorFlow 1 did it, which aliases: FID's
+Resize = Literal["bicubic", "bilinear", "tf-bilinear"]
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-def hash_of(net: nn.Module) -> str:
+def hash_of(net: nn.Module | Mapping[str, Tensor]) -> str:
     """sha256 of the state dict (names, types, shapes and values, in the order of the names), in hex."""
     digest = hashlib.sha256()
-    for name, t in sorted(net.state_dict().items()):
+    state = net.state_dict() if isinstance(net, nn.Module) else net
+    for name, t in sorted(state.items()):
         digest.update(f"{name} {t.dtype} {list(t.shape)}\n".encode())
         digest.update(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
@@ -60,18 +64,37 @@ class Features:
     channels: int | None = None  # None: as they are
     low: float = -1.0
     high: float = 1.0
-    resize: Literal["bicubic", "bilinear"] = "bicubic"  # with antialias (Parmar et al. 2022, "On aliased resizing")
+    resize: Resize = "bicubic"
+    eight_bit: bool = False  # rounded to 8 bits before anything else, as files are: what FID was always measured on
+    titles: Mapping[str, str] = field(default_factory=dict)  # what distances in it are called: {"FD": "FID"}
+    after: Features | None = None  # whose answers `net` reads in the samples' place: a set that keeps them reuses them
     hash: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.net.eval()
-        object.__setattr__(self, "hash", hash_of(self.net))
+        own = hash_of(self.net)
+        both = f"{self.after.hash} {own}" if self.after else ""
+        object.__setattr__(self, "hash", hashlib.sha256(both.encode()).hexdigest() if both else own)
+
+    def called(self, distance: str) -> str:
+        """The display name of a distance in this space: FID and MiFID in the genuine Inception, FD-raw elsewhere."""
+        for short, title in self.titles.items():
+            if distance.startswith(short) or distance.endswith(short):
+                return distance.replace(short, title)
+        return f"{distance}-{self.name}"
 
     @property
     def facts(self) -> dict[str, Any]:
         """What makes its numbers comparable: network, weights, and how samples are shown to it."""
-        shown = {"size": list(self.size or ()), "channels": self.channels, "range": [self.low, self.high]}
-        return {"name": self.name, "hash": self.hash, "dimension": self.dimension, **shown, "resize": self.resize}
+        if self.after is not None:
+            return {**self.after.facts, "name": self.name, "hash": self.hash, "dimension": self.dimension}
+        shown: dict[str, Any] = {
+            "size": list(self.size or ()),
+            "channels": self.channels,
+            "range": [self.low, self.high],
+        }
+        shown |= {"resize": self.resize, "eight_bit": self.eight_bit}
+        return {"name": self.name, "hash": self.hash, "dimension": self.dimension, **shown}
 
     @property
     def key(self) -> str:
@@ -86,6 +109,8 @@ class Features:
     def to(self, device: torch.device | str) -> Features:
         """This, its network moved to the device."""
         self.net.to(device)
+        if self.after is not None:
+            self.after.to(device)
         return self
 
     def adapt(self, x: Tensor) -> Tensor:
@@ -94,16 +119,26 @@ class Features:
             if self.size or self.channels:
                 raise InputError(f"{self.name} features are of images [N, C, H, W], not {list(x.shape)}; use raw")
             return x
-        x = resized(recoloured(x.clamp(-1, 1), self.channels), self.size, self.resize)
+        x = x.clamp(-1, 1)
+        if self.eight_bit:
+            x = ((x + 1) * 127.5).round_() / 127.5 - 1
+        x = resized(recoloured(x, self.channels), self.size, self.resize)
         return (x + 1) * ((self.high - self.low) / 2) + self.low if (self.low, self.high) != (-1, 1) else x
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        out: Tensor = self.net(self.adapt(x.to(self.device)))
+        if self.after is not None:
+            return self.read(self.after(x))
+        return self.read(self.adapt(x.to(self.device)), x.shape)
+
+    @torch.no_grad()
+    def read(self, x: Tensor, shape: torch.Size | None = None) -> Tensor:
+        """The features of what the network is shown: adapted samples, or the features it comes after."""
+        out: Tensor = self.net(x)
         if out.shape != (len(x), self.dimension):
             raise InputError(
-                f"{self.name} features are [{len(x)}, {self.dimension}], of samples {list(x.shape)} they came out as "
-                f"{list(out.shape)}; both sets must have the shape the features were built for"
+                f"{self.name} features are [{len(x)}, {self.dimension}], of samples {list(shape or x.shape)} they came "
+                f"out as {list(out.shape)}; both sets must have the shape the features were built for"
             )
         return out.to(torch.float32)
 
@@ -120,11 +155,23 @@ def recoloured(x: Tensor, channels: int | None) -> Tensor:
     raise InputError(f"there is no rule to show {have} channels to a network for {channels}; use raw features")
 
 
-def resized(x: Tensor, size: tuple[int, int] | None, rule: Literal["bicubic", "bilinear"]) -> Tensor:
+def resized(x: Tensor, size: tuple[int, int] | None, rule: Resize) -> Tensor:
     """Images at `size`, antialiased, corners not aligned, the aspect not kept, clamped to -1..1."""
     if size is None or x.shape[-2:] == size:
         return x
+    if rule == "tf-bilinear":
+        return _between(_between(x, size[0], 2), size[1], 3)
     return F.interpolate(x, size, mode=rule, antialias=True, align_corners=False).clamp_(-1, 1)
+
+
+def _between(x: Tensor, outs: int, dim: int) -> Tensor:
+    """Linear between two neighbours along one side, pixel i read at i * ins / outs: no antialias, not centred."""
+    ins = x.shape[dim]
+    at = torch.arange(outs, device=x.device, dtype=x.dtype) * (ins / outs)
+    low = at.long().clamp_(max=ins - 1)
+    part = (at - low).view(-1, *[1] * (3 - dim))
+    a, b = x.index_select(dim, low), x.index_select(dim, (low + 1).clamp_(max=ins - 1))
+    return torch.lerp(a, b, part)
 
 
 KEEP = 2**30  # bytes of features that a kept source holds on to; more are computed anew by every metric
@@ -169,14 +216,23 @@ def _kept(source: Kept, features: Features, batch: int) -> Tensor | None:
     if isinstance(source, Group):
         whole = _kept(source.whole, features, batch)
         return None if whole is None else whole[source.first :: source.of]
+    if isinstance(source, Head):
+        whole = _kept(source.whole, features, batch)
+        return None if whole is None else whole[: source.count]
     count = count_of(source)
     if count is not None and 4 * count * features.dimension > KEEP:
         return None
 
-    def make(source: Source) -> Tensor:
+    def make(_: Source) -> Tensor:
+        before = None if features.after is None else _kept(source, features.after, batch)
+        if before is not None:
+            return torch.cat([features.read(x) for x in torch.split(before, batch)])
         return torch.cat([features(rows.x) for rows in batches_of(source, batch=batch, device=features.device)])
 
-    return source.sum_up(("features", features.key), make)
+    def found(whole: Source) -> Tensor:
+        return remembered(source.name, features.key, lambda: make(whole)) if source.name else make(whole)
+
+    return source.sum_up(("features", features.key), found)
 
 
 def build(features: Any, spec: Callable[[], Spec]) -> Features:
@@ -200,3 +256,26 @@ def build(features: Any, spec: Callable[[], Spec]) -> Features:
 def raw(spec: Spec) -> Features:
     """The numbers themselves, flattened: for points and images of a few pixels."""
     return Features("raw", nn.Flatten(), math.prod(spec.shape))
+
+
+SIDE = 8  # pixels: what a thumbnail keeps
+
+
+def thumbnails(x: Tensor) -> Tensor:
+    """Images [N, C, H, W] as averages of at most 8 x 8, flattened [N, d]; points as they are."""
+    if x.ndim != 4:
+        return x.flatten(1)
+    return F.adaptive_avg_pool2d(x.clamp(-1, 1), (min(SIDE, x.shape[2]), min(SIDE, x.shape[3]))).flatten(1)
+
+
+class _Thumbnails(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return thumbnails(x)
+
+
+@registry.feature
+def thumbnail(spec: Spec) -> Features:
+    """Averages of 8 x 8 pixels: colour and coarse shape, for want of a network."""
+    shape = spec.shape
+    d = math.prod(shape) if len(shape) != 3 else shape[0] * min(SIDE, shape[1]) * min(SIDE, shape[2])
+    return Features("thumbnail", _Thumbnails(), d)

@@ -45,8 +45,9 @@ class Drawn:
 class Kept:
     """A source together with what was summed up of it (features, moments, histograms): each is computed once."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, name: str = "") -> None:
         self.source: Source = source.source if isinstance(source, Kept) else source
+        self.name = name  # of a set that stays as it is: its features are kept on disk too
         self._sums: dict[Any, Any] = {}
 
     def __iter__(self) -> Iterator[Batch]:
@@ -74,21 +75,38 @@ class Group(Kept):
 
 
 class _Every:
-    """Rows first, first + of, ... of a source that can be read again."""
+    """Rows first, first + of, ... before `stop`, of a source that can be read again."""
 
-    def __init__(self, source: Source, first: int, of: int) -> None:
-        self.source, self.first, self.of = source, first, of
+    def __init__(self, source: Source, first: int, of: int, stop: int | None = None) -> None:
+        self.source, self.first, self.of, self.stop = source, first, of, stop
 
     def __iter__(self) -> Iterator[Batch]:
         if isinstance(self.source, Rows):
-            index = torch.arange(self.first, len(self.source), self.of)
+            index = torch.arange(self.first, min(len(self.source), self.stop or len(self.source)), self.of)
             yield from (self.source.rows(some) for some in torch.split(index, 256))
             return
         seen = 0
         for rows in batches_of(self.source):
-            own = torch.arange((self.first - seen) % self.of, len(rows.x), self.of)
+            stop = len(rows.x) if self.stop is None else min(len(rows.x), self.stop - seen)
+            own = torch.arange((self.first - seen) % self.of, max(0, stop), self.of)
             seen += len(rows.x)
+            if not len(own):
+                return
             yield Batch(rows.x[own], None if rows.y is None else rows.y[own])
+
+
+def head(source: Kept, count: int) -> Kept:
+    """The first `count` rows of a kept source."""
+    found: Kept = source.sum_up(("head", count), lambda _: Head(source, count))
+    return found
+
+
+class Head(Kept):
+    """Rows before `count` of a kept source."""
+
+    def __init__(self, whole: Kept, count: int) -> None:
+        super().__init__(_Every(whole.source, 0, 1, count))
+        self.whole, self.count = whole, count
 
 
 class Joined:
@@ -179,11 +197,11 @@ def spec_of(source: Source) -> Spec:
 
 def count_of(source: Source) -> int | None:
     """How many samples a source has; None for a stream, which tells only while it is read."""
-    if isinstance(source, Kept):
+    if isinstance(source, Kept) and not isinstance(source, Head):
         return count_of(source.source)
     if isinstance(source, Batch):
         return len(source.x)
-    if isinstance(source, Drawn):
+    if isinstance(source, Drawn | Head):
         return source.count
     return len(source) if isinstance(source, Tensor | Rows) else None
 

@@ -25,6 +25,8 @@ class RunFolder:
         self.samples = self.path / "samples"
         self.state = self.path / "state"
         self.model = self.path / "model"
+        self.best = self.path / "best"  # the model that scored best on the way
+        self.evaluation = self.path / "evaluation"
 
     @classmethod
     def new(cls, out: str | Path | None, recipe: str) -> RunFolder:

@@ -80,6 +80,15 @@ def save(game: Game, config: dict[str, Any], folder: Path) -> Path:
     return folder
 
 
+def told(folder: Path) -> dict[str, Any]:
+    """What a model's folder says of itself; nothing where there is none or it cannot be read."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
 def load(folder: Path, *, device: str | torch.device | None = None, game: Game | None = None) -> Model:
     """The model in a folder. A game that came from code must be given again."""
     try:
@@ -105,6 +114,22 @@ def load(folder: Path, *, device: str | torch.device | None = None, game: Game |
         _fill(module, mine, f"{folder}: {name}")
     game.to(device if isinstance(device, torch.device) else pick_device(device or "cpu"))
     return Model(game, spec, config)
+
+
+def from_hub(name: str) -> Path:
+    """A model's folder on the Hub, downloaded; InputError with the Hub's reason where it is not to be had."""
+    if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).parent.is_dir():
+        raise InputError(f"{name}: there is no such folder; name a run, a saved model, or a Hub id (owner/name)")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "README.md"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{name}: no such folder, and the Hub did not give it: {reason}; pass a local folder"
+        ) from error
 
 
 def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], where: str) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+import gantlet
 from gantlet.core.errors import InputError
 from gantlet.core.game import Game, Spec
 from gantlet.data import save_picture, to_uint
@@ -62,6 +64,13 @@ def write(model: Model, *, n: int, seed: int, out: Path) -> str:
     return f"{_singles(model, n, seed, out)} ({n} images)"
 
 
+def marked() -> PngInfo:
+    """Says in a picture that it is a sample, so that it is not taken for data."""
+    info = PngInfo()
+    info.add_text("Software", f"gantlet {gantlet.__version__} sample")
+    return info
+
+
 def _singles(model: Model, n: int, seed: int, out: Path) -> Path:
     if len(model.spec.shape) != 3:
         raise InputError(f"--out {out}: single images of points cannot be written; give a .png or a .npy")
@@ -69,6 +78,7 @@ def _singles(model: Model, n: int, seed: int, out: Path) -> Path:
     i = 0
     for batch in model.batches(n, seed=seed):
         for image in to_uint(batch).permute(0, 2, 3, 1).numpy():
-            Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image).save(out / f"{i:06d}.png")
+            picture = Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image)
+            picture.save(out / f"{i:06d}.png", pnginfo=marked())
             i += 1
     return out

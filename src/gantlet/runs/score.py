@@ -7,16 +7,15 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gantlet.core.errors import InputError
 from gantlet.core.game import Game
 from gantlet.data import Dataset
+from gantlet.metrics.features import thumbnails
 from gantlet.metrics.frechet import frechet
 from gantlet.metrics.moments import Moments
 
-SIDE = 8  # pixels: what a thumbnail keeps
 MOST = 512
 CHUNK = 64
 
@@ -27,14 +26,6 @@ class Score(NamedTuple):
     name: str
     value: float
     floor: float | None  # None: there is no held-out split
-
-
-def thumbnails(x: Tensor) -> Tensor:
-    """Images [N, C, H, W] as 8 x 8 averages, points as they are: [N, d] float64."""
-    if x.dim() == 4:  # what is seen: a generator with a linear end may reach beyond -1..1
-        side = (min(SIDE, x.shape[2]), min(SIDE, x.shape[3]))
-        return F.adaptive_avg_pool2d(x.clamp(-1, 1), side).flatten(1).double()
-    return x.flatten(1).double()
 
 
 @torch.no_grad()
@@ -65,7 +56,7 @@ def _spread(dataset: Dataset, most: int) -> Moments:
 
 
 def _moments(batches: Iterable[Tensor]) -> Moments:
-    small = [thumbnails(x) for x in batches]
+    small = [thumbnails(x).double() for x in batches]
     moments = Moments(small[0].shape[1], of="thumbnail")
     for x in small:
         moments.add(x)

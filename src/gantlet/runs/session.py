@@ -217,8 +217,22 @@ class Session:
         game, path = state.best_game(), self.folder.samples / f"step-{state.now.step:08d}.png"
         with looked_at(game):
             self.score = thumbnail_score(game, self.dataset)
+            self._keep_best(game, self.score)
             if can_be_drawn(self.dataset.spec):
                 self.grid = draw(game, path, n=self.recipe["samples"], seed=self.recipe["seed"])
+
+    def _keep_best(self, game: Game, score: Score) -> None:
+        """The weights of the lowest score so far, as a model of their own; over a resume too."""
+        was = model.told(self.folder.best).get("score")
+        if was is None or not was["value"] <= score.value:
+            model.save(game, self._config() | {"score": score._asdict()}, self.folder.best)
+
+    def _config(self) -> dict[str, Any]:
+        now = self.state.now
+        return model.config_of(
+            self.recipe.tree, self.dataset.spec, recipe=self.recipe.name, data=self.dataset.name,
+            step=now.step, images=now.images, averaged=bool(self.state.averages),
+        )  # fmt: skip
 
     def save(self) -> None:
         """A state on disk; refused once a term or a gradient was not finite."""
@@ -235,11 +249,7 @@ class Session:
         self.save()
         if self.engine.ranks.first:
             self._draw(self.state, {})
-            config = model.config_of(
-                self.recipe.tree, self.dataset.spec, recipe=self.recipe.name, data=self.dataset.name,
-                step=self.state.now.step, images=self.state.now.images, averaged=bool(self.state.averages),
-            )  # fmt: skip
-            model.save(self.state.best_game(), config, self.folder.model)
+            model.save(self.state.best_game(), self._config(), self.folder.model)
         self.engine.ranks.wait()
 
     # ---- ends -----------------------------------------------------------------------------------------------------

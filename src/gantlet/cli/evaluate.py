@@ -1,0 +1,88 @@
+"""gantlet evaluate"""
+
+from __future__ import annotations
+
+import json as json_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:  # which loads torch
+    from gantlet.metrics.report import EvaluationReport, Score
+
+
+def evaluate(
+    what: Annotated[str, typer.Argument(help="A run, a saved model, a Hub id, or samples: a folder, zip, npy, ...")],
+    data: Annotated[str | None, typer.Option(help="The real data; without it what the run was trained on.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Names with commas; gantlet list metrics shows them.")] = None,
+    features: Annotated[str | None, typer.Option(help="self, inception, mobilenetv2, ...: gantlet list features.")] = None,
+    n: Annotated[int | None, typer.Option("-n", "--n", help="Samples in a set.", min=2)] = None,
+    seeds: Annotated[int | None, typer.Option(help="Independent sets of a generator.", min=1)] = None,
+    weights: Annotated[str, typer.Option(help="averaged, or best: what scored best on the way.")] = "averaged",
+    out: Annotated[Path | None, typer.Option(help="A folder for report.json and a page.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Another report.json: are the two comparable?")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    with_: Annotated[list[str] | None, typer.Option("--with", help="A module of yours that registers parts.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+) -> None:  # fmt: skip
+    """Score a generator, or a folder of samples: every number with its interval, its floor and its protocol."""
+    from gantlet import api
+    from gantlet.metrics.report import EvaluationReport
+    from gantlet.runs.evaluation import Evaluation, Wanted
+
+    api.plug_in(with_ or [])
+    other = None if against is None else EvaluationReport.load(against)
+
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
+    names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
+    wanted = Wanted(features=features, metrics=names, n=n, seeds=seeds, weights=weights, device=device)
+    made = Evaluation(data, what, wanted, say)
+    page = made.write(out)
+    if json:
+        typer.echo(json_.dumps(made.report.to_json()))
+        return
+    _show(made.report)
+    if other is not None:
+        _compare(other, made.report)
+    if page is not None:
+        typer.echo(f"page: {page}")
+
+
+def _show(report: EvaluationReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for line in report.lines():
+        console.print(line, style="bold red" if line.startswith("warning") else None, highlight=False)
+    heading, *rows = report.table()
+    table = Table(*heading)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _compare(other: EvaluationReport, mine: EvaluationReport) -> None:
+    from gantlet.metrics.report import compare
+
+    differs = compare(other, mine)
+    if differs:
+        typer.echo(f"not comparable with {other.fingerprint}: the protocols differ in")
+        for line in differs:
+            typer.echo(f"  {line}")
+        return
+    typer.echo(f"comparable with {other.subject.get('name')}: the same protocol {mine.fingerprint}")
+    for score in mine.scores:
+        was = next((s for s in other.scores if (s.metric, s.key) == (score.metric, score.key)), None)
+        if was is not None and was.value is not None and score.value is not None:
+            typer.echo(f"  {score.name}: {was.value:.4g} -> {score.value:.4g}{_apart(was, score)}")
+
+
+def _apart(a: Score, b: Score) -> str:
+    if a.interval is None or b.interval is None:
+        return ""
+    return "" if a.interval.high < b.interval.low or b.interval.high < a.interval.low else " (the intervals overlap)"
