@@ -28,6 +28,8 @@ def shorter(command):
     command = re.sub(r"--steps \d+", "", command)
     resumed = "--resume" in command
     command = command.replace("gantlet ", f"{GANTLET} ", 1)
+    if " evaluate " in command:
+        return f"{command} -n 40 --seeds 2"
     return f"{command} --steps {4 if resumed else 2} --device cpu" if " train " in command else command
 
 

@@ -242,16 +242,19 @@ def create(net: str, spec: Spec, *, kind: str = "generator", **options: Any) -> 
 
 
 def evaluate(
-    real: Any, fake: Any, *, features: Any = None, metrics: Any = None, n: int | None = None, seeds: int | None = None,
+    real: Any, fake: Any = None, *, features: Any = None, metrics: Any = None, n: int | None = None, seeds: int | None = None,
     device: str | None = None, say: Callable[[str], None] | None = None, **options: Any,
 ) -> EvaluationReport:  # fmt: skip
     """Scores of fakes against reals, each with its interval, its floor and the protocol that made it.
 
-    Both are a SOURCE, a data set or a tensor; `fake` may also be a run, a saved model or a Hub id, and `real` None for
-    the data it was trained on. Features and metrics are chosen by the data where none are named.
+    Both are a SOURCE, a data set or a tensor; `fake` may also be a run, a saved model or a Hub id. A run alone,
+    `evaluate(run)`, is judged by the data it was trained on. Features and metrics are chosen by the data where none are
+    named; `n` samples a set, `seeds` sets of a generator.
     """
     from gantlet.runs.evaluation import Wanted, measured
 
+    if fake is None:
+        real, fake = None, real
     wanted = Wanted(features=features, metrics=metrics, n=n, seeds=seeds, device=device, options=options)
     return measured(real, fake, wanted, say or (lambda text: None))
 

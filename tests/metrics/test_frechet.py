@@ -108,7 +108,7 @@ def test_errors() -> None:
         fd(x, x[:1])
     with pytest.raises(InputError, match="both sets must have the shape"):
         fd(x, torch.rand(9, 1, 3, 3))
-    with pytest.raises(InputError, match="no feature named 'inception'"):
-        fd(x, x, features="inception")
+    with pytest.raises(InputError, match="no feature named 'vgg'"):
+        fd(x, x, features="vgg")
     with pytest.raises(InputError, match="NaN"):
         frechet(Moments(1).add(torch.tensor([[float("nan")], [0.0]])), Moments(1).add(torch.rand(3, 1)))

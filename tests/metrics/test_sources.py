@@ -19,6 +19,7 @@ def forms(x: torch.Tensor) -> dict[str, Source]:
     return {
         "tensor": x,
         "list": list(x.split(10)),
+        "crumbs": list(x.split(3)),  # batches smaller than the number of groups
         "rows": Digits(x, None),
         "drawn": Drawn(len(x), lambda first, n: x[first : first + n], batch=32),
     }
@@ -28,7 +29,7 @@ def all_of(source: Source) -> torch.Tensor:
     return torch.cat([rows.x for rows in batches_of(source, batch=29)])
 
 
-@pytest.mark.parametrize("form", ["tensor", "list", "rows", "drawn"])
+@pytest.mark.parametrize("form", ["tensor", "list", "crumbs", "rows", "drawn"])
 def test_groups_are_dealt_like_cards_and_joined_lose_nothing(form: str) -> None:
     x = torch.randn(N, 3)
     kept = Kept(forms(x)[form])
@@ -39,7 +40,7 @@ def test_groups_are_dealt_like_cards_and_joined_lose_nothing(form: str) -> None:
     assert torch.equal(all_of(head(kept, 50)), x[:50]) and count_of(head(kept, 50)) == 50
 
 
-@pytest.mark.parametrize("form", ["tensor", "list", "rows", "drawn"])
+@pytest.mark.parametrize("form", ["tensor", "list", "crumbs", "rows", "drawn"])
 def test_features_are_computed_once_and_cut_like_the_rows(form: str) -> None:
     x, seen = torch.randn(N, 3), 0
     raw = build("raw", lambda: Spec((3,)))

@@ -48,7 +48,7 @@ def digits(first, stop):
 
 
 def test_a_run_is_judged_by_its_own_data(trained):
-    report = gantlet.evaluate(None, trained, **FEW)
+    report = gantlet.evaluate(trained, **FEW)
     assert report.protocol["real"]["source"] == "digits" and report.protocol["real"]["count"] == 1707
     assert report.protocol["fake"] == {
         "count": 260, "weights": "averaged", "seeds": [0, 1, 2], "truncation": None, "stored": "8 bits"
@@ -57,18 +57,18 @@ def test_a_run_is_judged_by_its_own_data(trained):
     fd = report.score("fd")
     assert fd.interval.how == "seeds" and fd.floor_count == 90 and fd.at_floor_count is not None
     assert (trained / "judge" / "classifier.json").is_file()
-    assert gantlet.evaluate(None, trained, **FEW).to_json() == report.to_json()  # bit for bit
+    assert gantlet.evaluate(trained, **FEW).to_json() == report.to_json()  # bit for bit
     assert gantlet.evaluate("digits", gantlet.load(trained), **FEW).score("fd").value == fd.value
 
 
 def test_the_real_features_are_computed_once_and_kept(trained, monkeypatch):
-    gantlet.evaluate(None, trained, **FEW)
+    gantlet.evaluate(trained, **FEW)
     from gantlet.metrics import features
 
     counted = []
     was = features.Features.__call__
     monkeypatch.setattr(features.Features, "__call__", lambda self, x: counted.append(len(x)) or was(self, x))
-    gantlet.evaluate(None, trained, n=260, seeds=2, metrics=["fd"])
+    gantlet.evaluate(trained, n=260, seeds=2, metrics=["fd"])
     assert sum(counted) == 2 * 260  # fakes only: the reference's and the held-out set's are on disk
 
 

@@ -176,7 +176,7 @@ class _Table:
     def _interval(self, one: _Asked, key: str, answers: list[Answer], values: list[float]) -> Interval | None:
         if not self.intervals or one.about.interval == "none":
             return None
-        if len(values) > 1:
+        if len(values) > 1 and len(set(values)) > 1:  # one that does not look at the sets says the same of each
             return over_seeds(values)
         return self._of_one(one, key, self.draws[0], answers[0])
 

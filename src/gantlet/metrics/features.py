@@ -129,7 +129,9 @@ class Features:
     def __call__(self, x: Tensor) -> Tensor:
         if self.after is not None:
             return self.read(self.after(x))
-        return self.read(self.adapt(x.to(self.device)), x.shape)
+        values = math.prod((self.channels or x.shape[1], *(self.size or x.shape[2:])))
+        few = max(1, AT_ONCE // max(1, values, x.shape[1:].numel()))
+        return torch.cat([self.read(self.adapt(some.to(self.device)), some.shape) for some in torch.split(x, few)])
 
     @torch.no_grad()
     def read(self, x: Tensor, shape: torch.Size | None = None) -> Tensor:
@@ -174,6 +176,7 @@ def _between(x: Tensor, outs: int, dim: int) -> Tensor:
     return torch.lerp(a, b, part)
 
 
+AT_ONCE = 2**24  # numbers shown to a network together: 62 images of 299 x 299, however large the batch
 KEEP = 2**30  # bytes of features that a kept source holds on to; more are computed anew by every metric
 MOST = 2**32  # bytes of features that may be wanted at once
 

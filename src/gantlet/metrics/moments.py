@@ -11,6 +11,7 @@ from gantlet.core.errors import InputError
 from gantlet.metrics.features import Features, features_of
 from gantlet.metrics.sources import Source, sum_up
 
+_ROWS, _STRIP = 4096, 256  # rows that are taken in at once, columns that are multiplied at once
 _MOST = 8192  # dimensions: a covariance of 512 MiB
 
 
@@ -47,7 +48,7 @@ class Moments:
         x = (x.cpu() if x.device.type == "mps" else x).to(torch.float64)  # mps knows no float64
         mean = x.mean(0)
         x = x - mean
-        return self._join(len(x), mean, x.T @ x)
+        return self._join(len(x), mean, gram(x))
 
     def merge(self, other: Moments) -> Moments:
         """Take in everything another has seen; InputError when it is of other features."""
@@ -67,6 +68,17 @@ class Moments:
         return self
 
 
+def gram(x: Tensor) -> Tensor:
+    """x^T x [d, d], of which only one half is multiplied out."""
+    d = x.shape[1]
+    out = x.new_empty(d, d)
+    for i in range(0, d, _STRIP):
+        strip = x[:, i : i + _STRIP].T @ x[:, i:]
+        out[i : i + _STRIP, i:] = strip
+        out[i:, i : i + _STRIP] = strip.T
+    return out
+
+
 def same_features(a: Moments, b: Moments) -> None:
     """InputError that names both when two moments are of different features."""
     if (a.of, a.dimension) != (b.of, b.dimension):
@@ -79,9 +91,13 @@ def moments_of(source: Source, features: Features, *, batch: int = 256) -> Momen
 
     def make(source: Source) -> Moments:
         moments = Moments(features.dimension, of=of)
+        rows: list[Tensor] = []
         for x in features_of(source, features, batch=batch):
-            moments.add(x)
-        return moments
+            rows.append(x)
+            if sum(map(len, rows)) >= _ROWS:
+                moments.add(torch.cat(rows))
+                rows.clear()
+        return moments.add(torch.cat(rows)) if rows else moments
 
     def merge(parts: list[Moments]) -> Moments:
         return reduce(Moments.merge, parts, Moments(features.dimension, of=of))

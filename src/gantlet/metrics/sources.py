@@ -87,11 +87,13 @@ class _Every:
             return
         seen = 0
         for rows in batches_of(self.source):
+            if self.stop is not None and seen >= self.stop:
+                return
             stop = len(rows.x) if self.stop is None else min(len(rows.x), self.stop - seen)
-            own = torch.arange((self.first - seen) % self.of, max(0, stop), self.of)
+            own = torch.arange(stop)[(self.first - seen) % self.of :: self.of]
             seen += len(rows.x)
             if not len(own):
-                return
+                continue
             yield Batch(rows.x[own], None if rows.y is None else rows.y[own])
 
 
