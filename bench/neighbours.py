@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from common import in_turn, machine, machine_text, ratios, summary
+from gantlet.core.errors import InputError
 from gantlet.metrics.nearest import neighbours
 from gantlet.metrics.neighbours import balls_of_both
 
@@ -59,6 +60,8 @@ def theirs(real: Tensor, fake: Tensor) -> dict[str, float]:
 
 def measure(*, data: str | None = None, quick: bool = False, say: Say = print) -> dict[str, Any]:
     """Times side by side where prdc can run, and time and memory alone at 50,000."""
+    if data is not None:
+        raise InputError("bench neighbours has its own data; leave --data out")
     table: dict[str, Any] = {"machine": machine(), "prdc": find_spec("prdc") is not None, "rows": []}
     if not table["prdc"]:
         say("prdc is not installed: its column stays empty (pip install prdc)")

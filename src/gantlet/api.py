@@ -242,8 +242,8 @@ def create(net: str, spec: Spec, *, kind: str = "generator", **options: Any) -> 
 
 
 def evaluate(
-    real: Any, fake: Any = None, *, features: Any = None, metrics: Any = None, n: int | None = None, seeds: int | None = None,
-    device: str | None = None, say: Callable[[str], None] | None = None, **options: Any,
+    real: Any, fake: Any = None, *, features: Any = None, metrics: Any = None, n: int | None = None,
+    seeds: int | None = None, device: str | None = None, say: Callable[[str], None] | None = None, **options: Any,
 ) -> EvaluationReport:  # fmt: skip
     """Scores of fakes against reals, each with its interval, its floor and the protocol that made it.
 

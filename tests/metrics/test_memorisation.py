@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gantlet.core import registry
 from gantlet.core.errors import InputError
 from gantlet.core.noise import normal
 from gantlet.metrics import Kept, fd
@@ -87,6 +88,11 @@ def test_other_packages_say_the_same(case: str) -> None:
     assert authpct(real, fake)["authpct"] == pytest.approx(want["authpct"], rel=1e-9)
     assert ct(real, fake, held_out=held)["ct"] == pytest.approx(want["ct"], rel=1e-9)
     assert memorisation(real, fake, held_out=held)["nearer"] == pytest.approx(want["nearer"], rel=1e-9)
+
+
+def test_every_metric_here_is_computed_by_hand() -> None:
+    names = [n for n, part in registry.metric.parts.items() if part.fn.__module__ == memorisation.__module__]
+    assert len(names) == 4 and all(f"test_{name}_by_hand" in globals() for name in names)
 
 
 # ---- laws ---------------------------------------------------------------------------------------------------------

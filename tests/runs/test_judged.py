@@ -98,7 +98,7 @@ def test_sides_that_are_swapped_are_said_loudly(trained, tmp_path, capsys):
     assert command(["sample", str(trained), "-n", "80", "--out", str(tmp_path / "made")]) == 0
     real = pictures(tmp_path / "real", digits(0, 100))
     status = command(["evaluate", str(real), "--data", str(tmp_path / "made"), "--metrics", "fd", "--json"])
-    out, err = capsys.readouterr()
+    _, err = capsys.readouterr()
     assert status == 0 and "ARE THE TWO SIDES SWAPPED" in err.upper()
     status = command(["evaluate", str(tmp_path / "made"), "--data", str(real), "--metrics", "fd", "--json"])
     assert status == 0 and "ARE THE TWO SIDES SWAPPED" not in capsys.readouterr().err.upper()

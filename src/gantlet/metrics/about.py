@@ -17,7 +17,8 @@ class About:
 
     `scores`: key of the answer -> which way is better; everything else in the answer is detail. `interval`: found by
     deleting groups of fakes ("jackknife"), given by the metric under "intervals" because its scores are means over
-    samples ("own"), or not to be had ("none"). `floor`: do held-out reals in the fakes' place say what is reachable?
+    samples ("own"), or not to be had ("none"). `floor`: do held-out reals in the fakes' place say what is reachable? A
+    metric that says no may answer "floors" itself, for each score what a perfect generator has.
     """
 
     scores: Mapping[str, Better] = field(default_factory=dict)

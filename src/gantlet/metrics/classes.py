@@ -100,6 +100,7 @@ def classes(
         "real_confident": r.confident / r.count,
         "histogram": p.tolist(),
         "real_histogram": q.tolist(),
+        "names": {"kl": "class KL", "confident": f"share above {confidence:g}"},
         "network": judge.hash,
         "accuracy": judge.accuracy,
         "real_count": r.count,

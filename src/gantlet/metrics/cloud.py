@@ -56,8 +56,7 @@ class Cloud:
     @staticmethod
     def directions(matrix: Tensor, sign: float = 1.0) -> Cloud:
         """Rows as unit vectors (times `sign`); rows of zeros stay."""
-        x = matrix.cpu() if matrix.device.type == "mps" else matrix
-        length = torch.cat([p.double().norm(dim=1, keepdim=True) for p in torch.split(x, ROWS)])
+        length = torch.cat([p.double().norm(dim=1, keepdim=True) for p in torch.split(matrix, ROWS)])
         if not bool(length.isfinite().all()):
             raise InputError("the features hold NaN or infinite values; look at the samples")
         return Cloud(matrix, matrix.new_zeros(matrix.shape[1]), 1.0, torch.where(length > 0, sign / length, 0.0))

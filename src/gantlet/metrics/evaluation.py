@@ -167,7 +167,7 @@ class _Table:
             metric=one.label, key=key, name=name if one.label in (one.part.name, key) else f"{one.label}: {name}",
             value=sum(values) / len(values) if valid else None, better=one.about.scores[key],
             interval=self._interval(one, key, answers, values) if valid else None,
-            floor=None if floor is None else floor.get(key),
+            floor=first.get("floors", {}).get(key) if floor is None else floor.get(key),
             floor_interval=self._floor_interval(one, key, floor),
             count=int(first.get("fake_count", 0)), floor_count=int((floor or {}).get("fake_count", 0)),
             at_floor_count=_mean([a.get(key) for a in alike]), note=first.get("warning", ""),

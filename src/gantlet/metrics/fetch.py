@@ -61,9 +61,8 @@ def fetch(known: Known, *, log: Log = say, timeout: float = TIMEOUT) -> dict[str
     What was read once is kept in the cache as safetensors. InputError for another file under that name, and where
     there is no way to get it: it says the hash, the address and where to put the file.
     """
-    folder, given = cache_folder() / "weights", os.environ.get("GANTLET_WEIGHTS")
-    kept = folder / f"{Path(known.file).stem}.{known.sha256[:16]}.safetensors"
-    places = [Path(place) / known.file for place in (given, folder) if place]
+    kept, places = _places(known)
+    folder = kept.parent
     here = next((place for place in places if place.is_file()), None)
     if here is not None:
         _check(here, sha256_of(here), known)
@@ -79,6 +78,19 @@ def fetch(known: Known, *, log: Log = say, timeout: float = TIMEOUT) -> dict[str
         if here.parent == folder:  # the same numbers, and a pickle is not read twice
             here.unlink()
     return state
+
+
+def at_hand(known: Known) -> bool:
+    """Is the file on this machine, as it was published or as it was kept?"""
+    kept, places = _places(known)
+    return any(place.is_file() for place in (kept, *places))
+
+
+def _places(known: Known) -> tuple[Path, list[Path]]:
+    """Where it is kept as safetensors, and where it may lie as it was published."""
+    folder, given = cache_folder() / "weights", os.environ.get("GANTLET_WEIGHTS")
+    kept = folder / f"{Path(known.file).stem}.{known.sha256[:16]}.safetensors"
+    return kept, [Path(place) / known.file for place in (given, folder) if place]
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

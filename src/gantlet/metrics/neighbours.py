@@ -96,7 +96,7 @@ def density_coverage(
     batch: Annotated[int, Field(ge=1)] = 256,  # rows at a time; changes memory, not the result
 ) -> dict[str, Any]:
     """Mean number of real k-neighbour balls around a fake over k, and share of those balls that hold a fake (Naeem et
-    al. 2020, eq. 4 and 5).
+    al. 2020).
 
     Fresh reals have density 1 and coverage 1 - C(n - 1, k) / C(n + m - 1, k), given as `expected_coverage`, which is
     1 - 2^-k for many of each. Density passes 1 where the fakes crowd the densest places; a set against itself has

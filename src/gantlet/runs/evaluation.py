@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gantlet.core import registry
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Spec
 from gantlet.core.machine import pick_device
 from gantlet.core.registry import Tree
 from gantlet.data import Dataset
+from gantlet.metrics import inception, mobilenet
 from gantlet.metrics.classify import Classifier
 from gantlet.metrics.evaluation import Metrics, evaluate
 from gantlet.metrics.features import Features, build, find_weights
+from gantlet.metrics.fetch import at_hand
 from gantlet.metrics.judge import can_judge, judge_of
-from gantlet.metrics.mobilenet import FILE as MOBILENET
 from gantlet.metrics.page import nearest, write_page
 from gantlet.metrics.report import EvaluationReport
 from gantlet.metrics.sources import Kept
@@ -28,7 +28,8 @@ from gantlet.metrics.stored import Stored
 from gantlet.runs.folder import RunFolder
 from gantlet.runs.subject import Judged, opened
 
-SAMPLES = 5_000  # a set of fakes: enough for the kernel distance, MIND, precision and recall
+SAMPLES = 5_000  # a set of fakes at most, where nobody says how many: as many as there are reals, many scores want that
+FEWEST = 500
 SEEDS = 4  # sets of a generator: Student's t with 3 degrees of freedom
 REFERENCE = 50_000  # rows of the reference at most, spread evenly over it
 
@@ -85,6 +86,7 @@ class Evaluation:
         train = self.judged.real
         self.held = _held_out(train)
         self.real = _named(train, wanted.reference)
+        self.count = wanted.n or max(FEWEST, min(SAMPLES, len(train)))
         self.device = pick_device(wanted.device or "cpu")
         self.judge, self.features = self._features()
         self.sets = self._sets()
@@ -93,7 +95,7 @@ class Evaluation:
     # ---- the two sides --------------------------------------------------------------------------------------------
 
     def _sets(self) -> list[Kept]:
-        n, model = self.wanted.n or SAMPLES, self.judged.model
+        n, model = self.count, self.judged.model
         if model is None:
             assert self.judged.fake is not None
             if self.wanted.seeds not in (None, 1):
@@ -133,9 +135,10 @@ class Evaluation:
         small = max(spec.shape[1:]) <= 32
         if small and can_judge(train):
             return "self"
-        for feature, file in (("inception", "pt_inception-2015-12-05-6726825d.pth"), ("mobilenetv2", MOBILENET)):
-            if spec.shape[0] in (1, 3) and _there(file):
-                return feature
+        if spec.shape[0] in (1, 3) and at_hand(inception.KNOWN):
+            return "inception"
+        if spec.shape[0] in (1, 3) and _there(mobilenet.FILE):
+            return "mobilenetv2"
         if can_judge(train):
             return "self"
         self.say("no pretrained network is at hand (GANTLET_WEIGHTS): distances are of 8 x 8 thumbnails")
@@ -157,7 +160,7 @@ class Evaluation:
         metrics = self.wanted.metrics if self.wanted.metrics is not None else chosen(spec, self.judge is not None)
         return evaluate(
             self.real, self.sets[0], more=self.sets[1:], features=self.features, metrics=metrics,
-            held_out=None if self.held is None else _named(self.held, self.wanted.n or SAMPLES),
+            held_out=None if self.held is None else _named(self.held, self.count),
             classifier=self.judge, model=None if model is None else model.game, batch=self.wanted.batch,
             device=self.device, facts=self._facts(), subject=self.judged.subject, **self.wanted.options,
         )  # fmt: skip
@@ -209,10 +212,6 @@ def _there(file: str) -> bool:
 def chosen(spec: Spec, judged: bool) -> list[str]:
     """What is measured where nothing is asked for."""
     if len(spec.shape) != 3:
-        return [
-            name for name in ("fd", "sliced", "precision-recall", "density-coverage") if name in registry.metric.parts
-        ]
-    wanted = (
-        "fd", "kd", "precision-recall", "density-coverage", "memorisation", "spectrum", *(["classes"] if judged else []),
-    )  # fmt: skip
-    return [name for name in wanted if name in registry.metric.parts]
+        return ["fd", "sliced-w2", "precision-recall", "density-coverage", "memorisation"]
+    classes = ["classes"] if judged else []
+    return ["fd", "kd", "precision-recall", "density-coverage", *classes, "memorisation", "spectrum"]
