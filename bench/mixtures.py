@@ -67,9 +67,12 @@ def base() -> Recipe:
 
 
 def ours() -> Recipe:
-    """What the package itself would play: relativistic + R1 + R2 that let go, and a generator that can jump."""
-    fall = {"use": "cosine", "start": 2e-3, "end": 5e-5}  # a floor: a rate that ends at 0 freezes what is left
-    gamma = {"use": "exponential", "start": 1.0, "end": 1e-3}  # smooth while far apart, sharp when near
+    """What the package itself would play: relativistic + R1 + R2 that let go, and a generator that can jump.
+
+    Rate and penalty fall together: what is stable is their ratio (a turn of the game by h f' is damped by h gamma).
+    """
+    fall = {"use": "exponential", "start": 2e-3, "end": 5e-5}
+    gamma = {"use": "exponential", "start": 1.0, "end": 1e-2}  # smooth while far apart, sharp when near
     return base().override(
         "dynamics=alternating",
         "adversarial=relativistic",
@@ -77,8 +80,8 @@ def ours() -> Recipe:
         D=use("mlp", hidden=[128, 128, 128]),
         penalties={"r1": {"gamma": gamma}, "r2": {"gamma": gamma}},
         players=adam(fall, 0.0, 0.99),  # type: ignore[arg-type]
-        average=use("ema", half_life_images=50_000),
-        batch=128,
+        average=use("ema", half_life_images=20_000),
+        batch=256,
     )
 
 

@@ -22,7 +22,7 @@ import gantlet.nets
 import gantlet.recipes
 import gantlet.tricks  # noqa: F401 (importing a part registers it)
 from gantlet.core import registry
-from gantlet.core.errors import InputError
+from gantlet.core.errors import InputError, nearest
 from gantlet.core.game import Game, Spec
 from gantlet.core.machine import Ranks, pick_device
 from gantlet.core.recipe import Recipe, read_yaml
@@ -249,13 +249,22 @@ def evaluate(
 
     Both are a SOURCE, a data set or a tensor; `fake` may also be a run, a saved model or a Hub id. A run alone,
     `evaluate(run)`, is judged by the data it was trained on. Features and metrics are chosen by the data where none are
-    named; `n` samples a set, `seeds` sets of a generator.
+    named; `n` samples a set, `seeds` sets of a generator. Further options: weights ("averaged", "best"), reference (rows
+    of the real set at most), seed, intervals, classifier, batch, and how images are opened (size, channels, fit, bad_files).
     """
-    from gantlet.runs.evaluation import Wanted, measured
+    from gantlet.runs.evaluation import HOW, OPTIONS, Wanted, measured
 
     if fake is None:
         real, fake = None, real
-    wanted = Wanted(features=features, metrics=metrics, n=n, seeds=seeds, device=device, options=options)
+    known = {*OPTIONS, *HOW, "weights", "reference", "batch"}
+    faults = [f"evaluate has no option {name!r}; {nearest(name, known)}" for name in options if name not in known]
+    if faults:
+        raise InputError(faults)
+    parts: list[dict[str, Any]] = [
+        {k: v for k, v in options.items() if k in names} for names in (OPTIONS, HOW, known - {*OPTIONS, *HOW})
+    ]
+    wanted = Wanted(features=features, metrics=metrics, n=n, seeds=seeds, device=device, options=parts[0], how=parts[1],
+                    **parts[2])  # fmt: skip
     return measured(real, fake, wanted, say or (lambda text: None))
 
 

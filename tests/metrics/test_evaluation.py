@@ -12,14 +12,14 @@ from digit_rows import Digits
 from gantlet import api
 from gantlet.core import registry
 from gantlet.core.errors import InputError
-from gantlet.metrics import Classifier, Kept, compare, evaluate, fd, moments_of
+from gantlet.metrics import Classifier, Features, Kept, compare, evaluate, fd, moments_of
 from gantlet.metrics.about import about_of
 from gantlet.metrics.classes import classes
 from gantlet.metrics.interval import GROUPS, jackknife, over_seeds
 
 
 def test_it_is_its_parts(judge: Classifier, digits: Digits) -> None:
-    real, fake, held = digits.cut(0, 900), digits.cut(900, 1300), digits.cut(1300, 1797)
+    real, fake, held = digits.cut(0, 900), digits.cut(900, 1300), digits.cut(1300, 1700)
     got = evaluate(real, fake, features=judge.features, metrics=["fd", "classes"], classifier=judge, held_out=held)
     assert without_floor(got["fd"]) == fd(real, fake, features=judge.features)
     assert without_floor(got["classes"]) == classes(real, fake, classifier=judge)
@@ -121,8 +121,8 @@ def test_every_fault_is_told(digits: Digits) -> None:
 def test_the_interval_of_one_set_is_the_jackknife_over_groups_dealt_like_cards(digits: Digits) -> None:
     real, fake = digits.cut(0, 900), digits.cut(900, 1400)
     got = evaluate(real, fake).score("fd")
-    keep = torch.arange(500) % GROUPS
-    less = [fd(real, fake.pick(keep != j))["fd"] for j in range(GROUPS)]
+    groups = Kept(fake).groups(GROUPS)
+    less = [fd(real, fake.pick(~torch.isin(torch.arange(500), g.index)))["fd"] for g in groups]
     want = jackknife(fd(real, fake)["fd"], less)
     assert got.interval is not None and got.interval.how == "jackknife"
     assert got.interval[:2] == pytest.approx(want[:2], rel=1e-6)
@@ -141,7 +141,7 @@ def test_a_smaller_held_out_set_says_what_as_few_samples_score(digits: Digits) -
     real, fake, held = digits.cut(0, 900), digits.cut(900, 1500), digits.cut(1500, 1700)
     got = evaluate(real, fake, held_out=held).score("fd")
     assert (got.count, got.floor_count) == (600, 200)
-    assert got.at_floor_count == pytest.approx(fd(real, fake.cut(0, 200))["fd"], rel=1e-9)
+    assert got.at_floor_count == pytest.approx(fd(real, fake.pick(Kept(fake).some(200).index))["fd"], rel=1e-9)
     assert got.at_floor_count > got.value
     assert evaluate(real, held, held_out=fake).score("fd").at_floor_count is None
 
@@ -164,4 +164,29 @@ def test_the_protocol_says_what_must_be_equal(digits: Digits, judge: Classifier)
     assert first.fingerprint != other.fingerprint
     assert any(line.startswith("features.name: raw | LeNet") for line in told)
     assert any(line.startswith("real.fit: not recorded | pad") for line in told)
-    assert compare(first, evaluate(a, digits.cut(500, 800)))[0].startswith("fake.count")
+    assert "fake.count: 400 | 300" in compare(first, evaluate(a, digits.cut(500, 800)))
+    assert any(line.startswith("real.content") for line in compare(first, evaluate(digits.cut(1, 501), b)))
+    raw, own = (evaluate(a, b, metrics={"fd": {"features": name}}) for name in ("raw", "thumbnail"))
+    assert any(line.startswith("metrics.fd.features") for line in compare(raw, own))  # a metric's own network is said
+    turned = evaluate(a.pick(torch.arange(499, -1, -1)), b)
+    assert turned.fingerprint == first.fingerprint  # what is in a set, not how it lies
+
+
+def test_features_that_are_not_finite_are_no_score(digits: Digits) -> None:
+    class Broken(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1)[:, :4].log()
+
+    seen = Features("broken", Broken(), 4)
+    for name in ("fd", "kd", "cmmd", "mind", "precision-recall", "vendi"):
+        with pytest.raises(InputError, match="broken features hold NaN"):
+            evaluate(digits.cut(0, 50), digits.cut(50, 90), metrics=[name], features=seen, intervals=False)
+
+
+def test_a_stand_in_is_asked_for_once_and_sees_what_was_asked_for(digits: Digits, judge: Classifier) -> None:
+    few = {"features": judge.features, "intervals": False}
+    a, b = digits.cut(0, 100), digits.cut(100, 200)
+    assert [s.key for s in evaluate(a, b, metrics=["fd"], **few).scores] == ["fd", "kd", "mind"]
+    assert [s.key for s in evaluate(a, b, metrics=["fd", "kd"], **few).scores] == ["fd", "mind", "kd"]
+    own = evaluate(a, b, metrics={"fd": {"features": "thumbnail"}}, **few)
+    assert [s.name for s in own.scores] == ["FD-thumbnail", "KD-thumbnail", "MIND-thumbnail"]

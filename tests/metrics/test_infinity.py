@@ -14,6 +14,7 @@ from torch import Tensor
 from gantlet.core.errors import InputError
 from gantlet.metrics import Features, Kept, Moments, fd, frechet
 from gantlet.metrics.infinity import fd_infinity, line
+from gantlet.metrics.moments import space_of
 from gantlet.metrics.sources import without
 
 
@@ -24,7 +25,7 @@ def flat(d: int) -> Features:
 def sphere(d: int) -> Moments:
     """Of all of N(0, I)."""
     seen = flat(d)
-    m = Moments(d, of=f"{seen.name} {seen.hash[:16]}")
+    m = Moments(d, of=space_of(seen))
     m.count, m.scatter = 10**9, torch.eye(d, dtype=torch.float64) * (10**9 - 1)
     return m
 

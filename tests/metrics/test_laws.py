@@ -83,7 +83,6 @@ SEES = {  # score -> damages that it must see, and its blind spots: "misses", "f
     "kl": {"5 of 10 classes": "sees", "noise 0.2": "misses", "copies": "misses"},
     "vendi": {"5 of 10 classes": "sees", "noise 0.2": "misses"},
     "authpct": {"copies": "sees", "noise 0.6": "fooled", "5 of 10 classes": "misses"},
-    "nearer": {"copies": "sees", "5 of 10 classes": "misses"},
 }  # fmt: skip
 
 
@@ -101,6 +100,9 @@ def test_what_each_score_sees_and_what_it_is_blind_to(halves: Any, judge: Classi
             assert score.interval is not None, key
             row = {"interval": list(score.interval[:2]), "better": score.better}
             found.setdefault(key, {})[label] = verdict(row, harmed[key])
+    learned = evaluate([real], [DAMAGES["copies"](real, fake)], metrics=["memorisation"], **given)
+    assert "memorised" in learned.score("nearer").note and not whole.score("nearer").note
+    assert learned["memorisation"]["p_value"] < 1e-6
     for key, wanted in SEES.items():
         for label, want in wanted.items():
             got = found[key][label]

@@ -54,7 +54,7 @@ def test_memorisation_by_hand() -> None:
     assert (said["nearer"], said["expected"], said["ties"], said["independent"]) == (0.5, 0.6, 1, 4)
     assert said["p_value"] == pytest.approx(1 - 0.4**4 - 4 * 0.6 * 0.4**3)
     assert (said["real_count"], said["fake_count"], said["held_out_count"]) == (3, 5, 2)
-    assert said["name"] == "Nearer to training data-raw" and "2 held-out samples are few" in said["warning"]
+    assert said["name"] == "Nearer to the reference-raw" and "2 held-out samples are few" in said["warning"]
 
 
 def test_authpct_by_hand() -> None:

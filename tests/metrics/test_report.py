@@ -60,9 +60,9 @@ def test_the_page_shows_each_sample_beside_its_nearest_reals(
     real, raw = digits.cut(0, 600), build("raw", lambda: digits.spec)
     fake = Digits(real.x[[5, 17]] + 0.01, None)
     found = nearest(Kept(real), Kept(fake), raw)
-    assert found is not None and len(found) == 2 * (1 + NEIGHBOURS) <= SHOWN * (1 + NEIGHBOURS)
-    assert torch.equal(found[0], fake.x[0]) and torch.equal(found[1], real.x[5])
-    assert torch.equal(found[1 + NEIGHBOURS + 1], real.x[17])
+    assert found is not None and len(found) == 2 * (2 + NEIGHBOURS) <= SHOWN * (2 + NEIGHBOURS)
+    assert torch.equal(found[0], fake.x[0]) and torch.equal(found[2], real.x[5])
+    assert bool((found[1] == 1).all()) and torch.equal(found[2 + NEIGHBOURS + 2], real.x[17])
     page = write_page(report, tmp_path / "page", found)
     text = page.read_text()
     assert "a &lt;model&gt;" in text and "<model>" not in text and "data:image/png" in text

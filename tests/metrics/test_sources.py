@@ -9,7 +9,7 @@ from digit_rows import Digits
 from gantlet.core.game import Spec
 from gantlet.metrics import Drawn, Kept, moments_of
 from gantlet.metrics.features import build, features_of, matrix_of
-from gantlet.metrics.sources import Source, batches_of, count_of, head, without
+from gantlet.metrics.sources import Source, batches_of, count_of, without
 from gantlet.metrics.stored import Stored
 
 N = 137  # divides by no batch
@@ -34,10 +34,18 @@ def test_groups_are_dealt_like_cards_and_joined_lose_nothing(form: str) -> None:
     x = torch.randn(N, 3)
     kept = Kept(forms(x)[form])
     groups = kept.groups(4)
-    for j, group in enumerate(groups):
-        assert torch.equal(all_of(group), x[j::4])
-    assert torch.equal(all_of(without(kept, 1, 4)), torch.cat([x[0::4], x[2::4], x[3::4]]))
-    assert torch.equal(all_of(head(kept, 50)), x[:50]) and count_of(head(kept, 50)) == 50
+    index = [group.index for group in groups]
+    assert sorted(torch.cat(index).tolist()) == list(range(N))
+    for rows, group in zip(index, groups, strict=True):
+        assert torch.equal(all_of(group), x[rows]) and abs(len(rows) - N / 4) < 1
+        assert rows[:30].unique().div(4, rounding_mode="floor").tolist() == list(
+            range(len(rows[:30]))
+        )  # one of each four
+        assert len((rows % 4).unique()) == 4  # whatever order the rows came in
+    assert torch.equal(all_of(without(kept, 1, 4)), x[torch.cat([index[0], index[2], index[3]])])
+    some = kept.some(50)
+    assert torch.equal(all_of(some), x[some.index]) and count_of(some) == 50 == len(some.index.unique())
+    assert int(some.index.max()) > 100
 
 
 @pytest.mark.parametrize("form", ["tensor", "list", "crumbs", "rows", "drawn"])
@@ -55,9 +63,9 @@ def test_features_are_computed_once_and_cut_like_the_rows(form: str) -> None:
     kept = Kept(forms(x)[form])
     assert torch.equal(matrix_of(kept, raw), x)
     assert torch.equal(torch.cat(list(features_of(kept, raw, batch=10))), x)
-    assert torch.equal(matrix_of(kept.groups(4)[2], raw), x[2::4])
-    assert torch.equal(matrix_of(without(kept, 0, 2), raw), x[1::2])
-    assert torch.equal(matrix_of(head(kept, 20), raw), x[:20])
+    assert torch.equal(matrix_of(kept.groups(4)[2], raw), x[kept.groups(4)[2].index])
+    assert torch.equal(matrix_of(without(kept, 0, 2), raw), x[kept.groups(2)[1].index])
+    assert torch.equal(matrix_of(kept.some(20), raw), x[kept.some(20).index])
     assert seen == N
 
 
@@ -65,7 +73,10 @@ def test_joined_moments_are_those_of_the_rows() -> None:
     x = torch.randn(N, 3)
     raw = build("raw", lambda: Spec((3,)))
     kept = Kept(x)
-    got, want = moments_of(without(kept, 3, 10), raw), moments_of(x[torch.arange(N) % 10 != 3], raw)
+    got, want = (
+        moments_of(without(kept, 3, 10), raw),
+        moments_of(x[~torch.isin(torch.arange(N), kept.groups(10)[3].index)], raw),
+    )
     assert got.count == want.count
     torch.testing.assert_close(got.covariance, want.covariance, rtol=1e-9, atol=1e-12)
     assert kept.groups(10)[0].sum_up(("moments", raw.key), lambda _: None) is not None  # each group's is kept

@@ -49,13 +49,15 @@ def digits(first, stop):
 
 def test_a_run_is_judged_by_its_own_data(trained):
     report = gantlet.evaluate(trained, **FEW)
-    assert report.protocol["real"]["source"] == "digits" and report.protocol["real"]["count"] == 1707
+    assert report.subject["real"] == "digits" and report.protocol["real"]["count"] == 1707
     assert report.protocol["fake"] == {
         "count": 260, "weights": "averaged", "seeds": [0, 1, 2], "truncation": None, "stored": "8 bits"
     }  # fmt: skip
     assert report.protocol["held_out"]["count"] == 90 and report.protocol["features"]["name"] == "LeNet"
     fd = report.score("fd")
-    assert fd.interval.how == "seeds" and fd.floor_count == 90 and fd.at_floor_count is not None
+    assert fd.interval.how == "seeds" and fd.floor is None  # 90 are too few for 128 dimensions
+    kl = report.score("kl")
+    assert kl.floor_count == 90 and kl.floor is not None and kl.at_floor_count is not None
     assert (trained / "judge" / "classifier.json").is_file()
     assert gantlet.evaluate(trained, **FEW).to_json() == report.to_json()  # bit for bit
     assert gantlet.evaluate("digits", gantlet.load(trained), **FEW).score("fd").value == fd.value
@@ -70,6 +72,48 @@ def test_the_real_features_are_computed_once_and_kept(trained, monkeypatch):
     monkeypatch.setattr(features.Features, "__call__", lambda self, x: counted.append(len(x)) or was(self, x))
     gantlet.evaluate(trained, n=260, seeds=2, metrics=["fd"])
     assert sum(counted) == 2 * 260  # fakes only: the reference's and the held-out set's are on disk
+
+
+def test_what_is_held_out_is_not_in_the_reference(trained, tmp_path):
+    """Of `#all` nothing is; and a few pictures against more held-out reals are compared with as few of those."""
+    assert gantlet.evaluate("digits#all", trained, **FEW).protocol["held_out"] is None
+    few = pictures(tmp_path / "few", digits(0, 60))
+    score = gantlet.evaluate("digits", str(few), metrics=["kd"], features="thumbnail").score("kd")
+    assert (score.count, score.floor_count, score.at_floor_count) == (60, 60, None)
+
+
+def test_pairs_are_of_all_rows_in_their_order(tmp_path):
+    clean = digits(0, 90)
+    real, fake = pictures(tmp_path / "real", clean), pictures(tmp_path / "fake", clean * 0.9)
+    report = gantlet.evaluate(
+        str(real), str(fake), metrics={"psnr": "psnr", "ssim": {"use": "ssim", "window": "uniform"}}
+    )
+    assert report.score("psnr").count == 90 and report.score("psnr").value > 20 and report.score("ssim").value > 0.9
+
+
+def test_classes_are_matched_by_name(tmp_path):
+    from gantlet.data import open_source
+
+    rows = open_source("digits", split="all").rows(torch.arange(600))
+    for side, names in {"real": "abc", "fake": "cab"}.items():  # written in another order, read in alphabetical order
+        for name in sorted(names[1:] if side == "fake" else names):
+            pictures(tmp_path / side / name, rows.x[rows.y == "abc".index(name)])
+    report = gantlet.evaluate(str(tmp_path / "real"), str(tmp_path / "fake"), metrics={"it": {"use": "per-class-fd"}},
+                              features="thumbnail", intervals=False)  # fmt: skip
+    assert report["it"]["left_out"] == [2]  # c is missing, a and b are compared with themselves
+    assert max(value for value in report["it"]["by_class"].values()) < 1
+    (tmp_path / "fake" / "a").rename(tmp_path / "fake" / "z")
+    with pytest.raises(InputError, match="a class 'z' that"):
+        gantlet.evaluate(str(tmp_path / "real"), str(tmp_path / "fake"), metrics=["fd"], features="thumbnail")
+
+
+def test_one_metric_that_refuses_leaves_the_others(tmp_path):
+    real, fake = pictures(tmp_path / "real", digits(0, 100)), pictures(tmp_path / "fake", digits(100, 103))
+    report = gantlet.evaluate(str(real), str(fake), metrics=["kd", "precision-recall"], features="thumbnail")
+    assert report.score("kd").value is not None
+    assert report.score("precision").value is None and "3 nearest neighbours need" in report.score("precision").note
+    with pytest.raises(InputError, match="3 nearest neighbours need"):
+        gantlet.evaluate(str(real), str(fake), metrics=["precision-recall"], features="thumbnail")
 
 
 def test_the_best_scoring_weights_are_kept(trained):
@@ -130,7 +174,7 @@ def test_the_command_shows_writes_and_compares(trained, tmp_path, capsys):
         (lambda t, r: (str(t), str(r)), ["no images"]),
         (lambda t, r: ("digits", str(t)), ["no images"]),
         (lambda t, r: ("toy:ring", str(r)), ["[1, 8, 8]", "[2]"]),
-        (lambda t, r: (3, torch.zeros(4, 1, 8, 8)), ["int is no set of samples"]),
+        (lambda t, r: (3, torch.zeros(40, 1, 8, 8)), ["int is no set of samples"]),
     ],
 )
 def test_what_cannot_be_judged_says_why(trained, tmp_path, make, words):
@@ -159,3 +203,18 @@ def test_self_features_need_labels(tmp_path):
     real = pictures(tmp_path / "real", digits(0, 120))
     with pytest.raises(InputError, match="features=self needs labelled images"):
         gantlet.evaluate(str(real), str(real), features="self")
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"n": 0}, "n=0; it must be at least 2"),
+        ({"seeds": 0}, "seeds=0"),
+        ({"wieghts": "best"}, "did you mean 'weights'"),
+        ({"weights": "new"}, "weights=new"),
+        ({"metrics": ["fid"]}, "no metric named 'fid'"),
+    ],
+)
+def test_options_are_checked_before_anything_is_drawn(trained, options, words):
+    with pytest.raises(InputError, match=words):
+        gantlet.evaluate(trained, **options)

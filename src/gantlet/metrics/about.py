@@ -24,16 +24,19 @@ class About:
     scores: Mapping[str, Better] = field(default_factory=dict)
     interval: Way = "jackknife"
     floor: bool = True
+    paired: bool = False  # row i against row i
 
 
 _ABOUT: dict[Callable[..., Any], About] = {}
 
 
-def about(*, interval: Way = "jackknife", floor: bool = True, **scores: Better) -> Callable[[F], F]:
+def about(
+    *, interval: Way = "jackknife", floor: bool = True, paired: bool = False, **scores: Better
+) -> Callable[[F], F]:
     """Decorator, under `@registry.metric`: `@about(kd="lower")`."""
 
     def mark(fn: F) -> F:
-        _ABOUT[fn] = About(scores, interval, floor)
+        _ABOUT[fn] = About(scores, interval, floor, paired)
         return fn
 
     return mark

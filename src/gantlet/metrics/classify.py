@@ -82,7 +82,8 @@ class Classifier:
     def __init__(self, net: LeNet, card: Card) -> None:
         self.net, self.card = net.eval().requires_grad_(False), card
         c, h, w = card.shape
-        self.features = Features("LeNet", _Penultimate(net), card.hidden, size=(h, w), channels=c)
+        self.features = Features("LeNet", _Penultimate(net), card.hidden, size=(h, w), channels=c,
+                                 origin="classifier")  # fmt: skip
 
     @property
     def hash(self) -> str:
@@ -129,7 +130,8 @@ class Classifier:
             if version != VERSION or card.pop("name") != "LeNet":
                 raise InputError(f"{folder} is of another version of gantlet ({version}); train it again")
             card = Card(**{**card, "shape": tuple(card["shape"])})
-            net = LeNet(card.shape, card.classes, width=card.width, hidden=card.hidden)
+            with torch.random.fork_rng(devices=[]):  # its first weights are thrown away: nobody's numbers move
+                net = LeNet(card.shape, card.classes, width=card.width, hidden=card.hidden)
             net.load_state_dict(load_file(folder / _WEIGHTS))
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
             raise StateError(f"{folder} is damaged ({' '.join(str(error).split())[:200]}); train it again") from error

@@ -20,7 +20,7 @@ from gantlet.core.registry import Slot
 from gantlet.metrics.about import about
 from gantlet.metrics.features import Features, build, features_of
 from gantlet.metrics.interval import GROUPS, jackknife
-from gantlet.metrics.sources import Source, batches_of, spec_of, sum_up
+from gantlet.metrics.sources import Source, batches_of, dealt, spec_of, sum_up
 
 _PIXELS = 2**19  # shown to a network at once where all its stages are kept
 _SAME = 1e-12  # a mean distance under which only rounding is left
@@ -86,13 +86,13 @@ def spread_of(source: Source, features: Features, *, batch: int = 256) -> Spread
             flat = [places(unit(m)) for m in maps]
             sums = sums or [torch.zeros(GROUPS, *m.shape[1:], dtype=torch.float64, device=m.device) for m in flat]
             first = int(counts.sum())
-            group = (torch.arange(len(flat[0])) + first) % GROUPS
+            group = dealt(first, len(flat[0]), GROUPS)
             counts += torch.bincount(group, minlength=GROUPS)
             for stage, m in zip(sums, flat, strict=True):
                 length = torch.linalg.vector_norm(m.flatten(1), dim=1, dtype=torch.float64)
                 squares.index_add_(0, group, length.cpu().square() / m.shape[2])
                 for j in sorted(set(group.tolist())):
-                    stage[j] += m[(j - first) % GROUPS :: GROUPS].sum(0, dtype=torch.float64)
+                    stage[j] += m[(group == j).to(m.device)].sum(0, dtype=torch.float64)
         return _spread(sums, squares, counts)
 
     return sum_up(source, ("diversity", features.key), make)

@@ -15,9 +15,9 @@ from gantlet.metrics.about import About, about_of
 from gantlet.metrics.classify import Classifier
 from gantlet.metrics.features import Features, build
 from gantlet.metrics.interval import GROUPS, Interval, jackknife, over_seeds
-from gantlet.metrics.overlap import overlap_warnings
+from gantlet.metrics.overlap import content_of, overlap_warnings
 from gantlet.metrics.report import EvaluationReport, Score
-from gantlet.metrics.sources import Kept, Source, count_of, head, once, spec_of, without
+from gantlet.metrics.sources import Kept, Source, once, rows_in, spec_of, without
 
 Metrics = Iterable[str] | Mapping[str, Tree | str]
 INSTEAD = ("kd", "mind")  # where a distance needs more samples than there are: these need fewer
@@ -61,7 +61,7 @@ def evaluate(
     are added to the protocol, `subject` says what was judged. A `Kept` real set is summed up once for all calls.
     """
     asked = checked(metrics)
-    draws = [Kept(one) for one in (fake, *more)]
+    draws = [one if isinstance(one, Kept) else Kept(one) for one in (fake, *more)]
     sides: dict[str, Any] = {
         "real": real,
         "fake": fake,
@@ -77,10 +77,13 @@ def evaluate(
     }  # fmt: skip
     if any("features" in one.part.options and "features" not in one.own for one in asked):
         shared["features"] = build(features, lambda: spec_of(real))
-    _move(shared, device)
-    table = _Table(real, draws, held, shared, intervals)
+    _move([shared["features"], getattr(judge, "features", None)], device)
+    asked = [one._replace(own=_built(one, real, device)) for one in asked]
+    table = _Table(real, draws, held, shared, intervals, {one.label for one in asked})
     for one in asked:
         table.add(one)
+    if len(table.refused) == len(asked):
+        raise table.refused[0]
     protocol = _protocol(table, facts or {})
     warnings = overlap_warnings(real, draws[0], held) if intervals else []
     return EvaluationReport(tuple(table.scores), protocol, dict(subject or {}), table.details, tuple(warnings))
@@ -111,51 +114,85 @@ def _readable(sides: Mapping[str, Any], *, again: bool) -> None:
             raise InputError(f"{name} is a stream and is read several times; give a tensor, a list or a data set")
 
 
-def _move(shared: dict[str, Any], device: torch.device | str | None) -> None:
+def _move(networks: Iterable[Features | None], device: torch.device | str | None) -> None:
     """Networks to the device, where one was named."""
-    if device is None:
-        return
-    for seen in (shared.get("features"), getattr(shared["classifier"], "features", None)):
-        if seen is not None:
+    for seen in networks:
+        if seen is not None and device is not None:
             seen.to(device)
+
+
+def _built(one: _Asked, real: Kept, device: torch.device | str | None) -> Tree:
+    """A metric's own options with its networks read once, not at every call."""
+    own = dict(one.own)
+    for name in own:
+        slot = one.part.options[name].slot
+        if slot is not None and slot.kind == "feature":
+            own[name] = build(own[name], lambda: spec_of(real))
+            _move([own[name]], device)
+    if isinstance(own.get("classifier"), str):
+        own["classifier"] = Classifier.load(own["classifier"])
+    return own
 
 
 class _Table:
     """Scores as they come in."""
 
     def __init__(
-        self, real: Kept, draws: list[Kept], held: Kept | None, shared: Mapping[str, Any], intervals: bool
-    ) -> None:
+        self, real: Kept, draws: list[Kept], held: Kept | None, shared: Mapping[str, Any], intervals: bool,
+        labels: set[str],
+    ) -> None:  # fmt: skip
         self.real, self.draws, self.held, self.shared, self.intervals = real, draws, held, shared, intervals
+        self.labels = labels  # everything that was asked for
+        self.refused: list[InputError] = []
+        self._less: dict[tuple[str, int], list[Answer]] = {}
         self.scores: list[Score] = []
         self.details: dict[str, Any] = {}
         self.options: dict[str, Any] = {}  # label -> what it was run with
 
     def add(self, one: _Asked) -> None:
-        """Run a metric on every set of fakes and on the held-out reals; what it withholds is replaced by its betters."""
-        answers = [self._run(one, fake) for fake in self.draws]
-        floor = None if self.held is None or not one.about.floor else self._run(one, self.held)
-        self.details[one.label] = answers[0] | ({} if floor is None else {"floor": floor})
+        """Run a metric on every set of fakes and on the held-out reals; one that refuses leaves a note, not a ruin."""
         self.options[one.label] = {"use": one.part.name, **_plain_options(one)}
-        alike = self._alike(one, answers, floor)
+        try:
+            self._add(one)
+        except InputError as error:
+            self.refused.append(error)
+            self.details[one.label] = {"refused": str(error)}
+            for key, better in one.about.scores.items():
+                self.scores.append(Score(one.label, key, key, None, better, note=" ".join(str(error).split())))
+
+    def _add(self, one: _Asked) -> None:
+        answers = [self._run(one, fake) for fake in self.draws]
+        floor, alike = self._floor(one, answers)
+        self.details[one.label] = answers[0] | ({} if floor is None else {"floor": floor})
         for key in one.about.scores:
             self.scores.append(self._score(one, key, answers, floor, alike))
-        if not all(a.get("valid", True) for a in answers):
+        if not all(a.get("valid", True) for a in answers) and one.part.name not in INSTEAD:
             for name in INSTEAD:
-                if name not in self.details and name in registry.metric.parts and one.part.name not in INSTEAD:
-                    self.add(_Asked(name, registry.metric.find(name), {}))
+                if name not in self.labels | self.details.keys():
+                    own = {k: v for k, v in one.own.items() if k == "features"}
+                    self.add(_Asked(name, registry.metric.find(name), own))
 
-    def _run(self, one: _Asked, fake: Source) -> dict[str, Any]:
+    def _run(self, one: _Asked, fake: Source) -> Answer:
         given = {k: v for k, v in self.shared.items() if k in one.part.options and v is not None}
-        found: dict[str, Any] = one.part.fn(self.real, fake, **(given | one.own))
+        found: Answer = one.part.fn(self.real, fake, **(given | one.own))
         return found
 
-    def _alike(self, one: _Asked, answers: list[Answer], floor: Answer | None) -> list[Answer]:
-        """With as few fakes as there are held-out reals: scores shrink or grow with the count, and only equals compare."""
-        few = int((floor or {}).get("fake_count", 0))
-        if not few or few >= int(answers[0].get("fake_count", 0)):
-            return []
-        return [self._run(one, head(fake, few)) for fake in self.draws]
+    def _floor(self, one: _Asked, answers: list[Answer]) -> tuple[Answer | None, list[Answer]]:
+        """Held-out reals in the fakes' place, and the fakes again where those are fewer: only equal counts compare."""
+        if self.held is None or not one.about.floor:
+            return None, []
+        fakes, reals = int(answers[0].get("fake_count", 0)), rows_in(self.held)
+        try:
+            floor = self._run(one, self._as_many(fakes))
+        except InputError:  # too few for this metric
+            return None, []
+        few = reals < fakes and floor.get("valid", True)
+        return floor, [self._run(one, fake.some(reals)) for fake in self.draws] if few else []
+
+    def _as_many(self, count: int) -> Kept:
+        """So many held-out reals, or all there are."""
+        assert self.held is not None
+        return self.held if not 0 < count < rows_in(self.held) else self.held.some(count)
 
     def _score(self, one: _Asked, key: str, answers: list[Answer], floor: Answer | None, alike: list[Answer]) -> Score:
         first = answers[0]
@@ -167,10 +204,9 @@ class _Table:
             metric=one.label, key=key, name=name if one.label in (one.part.name, key) else f"{one.label}: {name}",
             value=sum(values) / len(values) if valid else None, better=one.about.scores[key],
             interval=self._interval(one, key, answers, values) if valid else None,
-            floor=first.get("floors", {}).get(key) if floor is None else floor.get(key),
-            floor_interval=self._floor_interval(one, key, floor),
+            floor=_floor_value(first, floor, key), floor_interval=self._floor_interval(one, key, floor),
             count=int(first.get("fake_count", 0)), floor_count=int((floor or {}).get("fake_count", 0)),
-            at_floor_count=_mean([a.get(key) for a in alike]), note=first.get("warning", ""),
+            at_floor_count=_mean([a.get(key) for a in alike]), note=_note(first, floor),
         )  # fmt: skip
 
     def _interval(self, one: _Asked, key: str, answers: list[Answer], values: list[float]) -> Interval | None:
@@ -182,23 +218,39 @@ class _Table:
 
     def _floor_interval(self, one: _Asked, key: str, floor: dict[str, Any] | None) -> Interval | None:
         if floor is None or self.held is None or not self.intervals or not floor.get("valid", True):
-            return None  # of too few samples: shown beside what as few fakes score, without an interval
-        return None if floor.get(key) is None else self._of_one(one, key, self.held, floor)
+            return None
+        held = self._as_many(int(floor.get("fake_count", 0)))
+        return None if floor.get(key) is None else self._of_one(one, key, held, floor)
 
     def _of_one(self, one: _Asked, key: str, fake: Kept, answer: dict[str, Any]) -> Interval | None:
         """Of one set: what the metric says itself, or a jackknife."""
         if one.about.interval == "own":
             own = answer.get("intervals", {}).get(key)
             return None if own is None else Interval(own[0], own[1], "own", int(answer.get("fake_count", 0)))
-        count = answer.get("fake_count") or count_of(fake) or 0
+        count = rows_in(fake)
         if one.about.interval == "none" or count < 2 * GROUPS:
             return None
-        less = fake.sum_up(("less", one.label), lambda _: self._less(one, fake))
-        values = [float(a[key]) for a in less if a.get(key) is not None]
+        place = (one.label, id(fake))
+        if place not in self._less:
+            self._less[place] = [self._run(one, without(fake, j, GROUPS)) for j in range(GROUPS)]
+        values = [float(a[key]) for a in self._less[place] if a.get(key) is not None]
         return jackknife(float(answer[key]), values) if len(values) == GROUPS else None
 
-    def _less(self, one: _Asked, fake: Kept) -> list[Answer]:
-        return [self._run(one, without(fake, j, GROUPS)) for j in range(GROUPS)]
+
+def _note(first: Answer, floor: Answer | None) -> str:
+    few = (
+        ""
+        if floor is None or floor.get("valid", True)
+        else f"no floor: {floor['fake_count']} held-out reals are too few"
+    )
+    return "; ".join(filter(None, [str(first.get("warning", "")), few]))
+
+
+def _floor_value(first: Answer, floor: Answer | None, key: str) -> float | None:
+    if floor is None:
+        found: float | None = first.get("floors", {}).get(key)
+        return found
+    return floor.get(key) if floor.get("valid", True) else None
 
 
 def _mean(values: list[Any]) -> float | None:
@@ -207,11 +259,15 @@ def _mean(values: list[Any]) -> float | None:
 
 
 def _plain_options(one: _Asked) -> dict[str, Any]:
-    """Every option with its value, as far as JSON can say it; what evaluation supplies is said elsewhere."""
+    """Every option with its value; a network of its own by its facts; what evaluation supplies is said elsewhere."""
     plain = {}
     for name, option in one.part.options.items():
         value = one.own.get(name, option.default)
-        if name not in ("batch", "classifier", "model", "held_out", "features") and _is_plain(value):
+        if isinstance(value, Features):
+            plain[name] = value.facts
+        elif isinstance(value, Classifier):
+            plain[name] = {"hash": value.hash}
+        elif name not in ("batch", "classifier", "model", "held_out", "features") and _is_plain(value):
             plain[name] = value
     return plain
 
@@ -223,14 +279,27 @@ def _is_plain(value: Any) -> bool:
 
 
 def _protocol(table: _Table, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be equal: nothing of the place it was done at."""
     seen, judge = table.shared["features"], table.shared["classifier"]
+    options = [registry.metric.find(o["use"]).options for o in table.options.values()]
+    judged = judge is not None and any("classifier" in known for known in options)
     said: dict[str, Any] = {
         "features": None if seen is None else seen.facts,
-        "classifier": None if judge is None else {"name": "LeNet", "hash": judge.hash, "accuracy": judge.accuracy},
+        "classifier": {"name": "LeNet", "hash": judge.hash, "accuracy": judge.accuracy} if judged else None,
         "metrics": table.options,
         "seed": table.shared["seed"],
-        "sets": len(table.draws),
+        "sets": [_count(draw, table, "fake_count") for draw in table.draws],
     }
     for name, side in {"real": table.real, "fake": table.draws[0], "held_out": table.held}.items():
-        said[name] = None if side is None else {"count": count_of(side), **dict(facts.get(name) or {})}
+        told = "real_count" if name == "real" else "fake_count"
+        said[name] = None if side is None else {"count": _count(side, table, told), **dict(facts.get(name) or {})}
+        if side is not None and name != "fake" and table.intervals:
+            said[name]["content"] = content_of(side)
     return said
+
+
+def _count(side: Kept, table: _Table, told: str) -> int | None:
+    """How many samples there are; of a stream that is gone, what a metric counted."""
+    if not once(side):
+        return rows_in(side)
+    return next((answer[told] for answer in table.details.values() if told in answer), None)

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
 from gantlet.data.cache import cache_folder
 from gantlet.metrics.disk import remembered
-from gantlet.metrics.sources import Group, Head, Joined, Kept, Source, batches_of, count_of
+from gantlet.metrics.sources import Chosen, Joined, Kept, Source, batches_of, count_of
 
 # with antialias (Parmar et al. 2022, "On aliased resizing"), or as TensorFlow 1 did it, which aliases: FID's
 Resize = Literal["bicubic", "bilinear", "tf-bilinear"]
@@ -28,12 +28,17 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def hash_of(net: nn.Module | Mapping[str, Tensor]) -> str:
-    """sha256 of the state dict (names, types, shapes and values, in the order of the names), in hex."""
+    """sha256 of the state dict (names, types, shapes and values, in the order of the names), in hex.
+
+    Of a network without weights: of its class and what it says of itself.
+    """
     digest = hashlib.sha256()
     state = net.state_dict() if isinstance(net, nn.Module) else net
     for name, t in sorted(state.items()):
         digest.update(f"{name} {t.dtype} {list(t.shape)}\n".encode())
         digest.update(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    if not state and isinstance(net, nn.Module):  # without weights it is what it does
+        digest.update(f"{type(net).__module__} {net!r}".encode())
     return digest.hexdigest()
 
 
@@ -68,6 +73,7 @@ class Features:
     eight_bit: bool = False  # rounded to 8 bits before anything else, as files are: what FID was always measured on
     titles: Mapping[str, str] = field(default_factory=dict)  # what distances in it are called: {"FD": "FID"}
     after: Features | None = None  # whose answers `net` reads in the samples' place: a set that keeps them reuses them
+    origin: str = ""  # what built it, in words that say all; without them its answers are not kept on disk
     hash: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -142,6 +148,8 @@ class Features:
                 f"{self.name} features are [{len(x)}, {self.dimension}], of samples {list(shape or x.shape)} they came "
                 f"out as {list(out.shape)}; both sets must have the shape the features were built for"
             )
+        if not bool(torch.isfinite(out).all()):
+            raise InputError(f"{self.name} features hold NaN or infinite values; look at the samples and the weights")
         return out.to(torch.float32)
 
 
@@ -216,12 +224,9 @@ def matrix_of(source: Source, features: Features, *, batch: int = 256) -> Tensor
 
 def _kept(source: Kept, features: Features, batch: int) -> Tensor | None:
     """The features a kept source holds; None where they are too many to hold."""
-    if isinstance(source, Group):
+    if isinstance(source, Chosen):
         whole = _kept(source.whole, features, batch)
-        return None if whole is None else whole[source.first :: source.of]
-    if isinstance(source, Head):
-        whole = _kept(source.whole, features, batch)
-        return None if whole is None else whole[: source.count]
+        return None if whole is None else whole[source.index.to(whole.device)]
     count = count_of(source)
     if count is not None and 4 * count * features.dimension > KEEP:
         return None
@@ -233,7 +238,10 @@ def _kept(source: Kept, features: Features, batch: int) -> Tensor | None:
         return torch.cat([features(rows.x) for rows in batches_of(source, batch=batch, device=features.device)])
 
     def found(whole: Source) -> Tensor:
-        return remembered(source.name, features.key, lambda: make(whole)) if source.name else make(whole)
+        if not (source.name and features.origin and features.device):  # without weights nothing is saved
+            return make(whole)
+        kept = remembered(source.name, f"{features.origin} {features.key}", lambda: make(whole))
+        return kept.to(features.device)
 
     return source.sum_up(("features", features.key), found)
 
@@ -246,13 +254,16 @@ def build(features: Any, spec: Callable[[], Spec]) -> Features:
         tree, faults = registry.check("feature", features)
         if faults:
             raise InputError(faults)
-        features = registry.bind("feature", tree, total=0)
+        built = registry.bind("feature", tree, total=0)(spec())
+        return replace(built, origin=json.dumps(tree)) if isinstance(built, Features) else _no_features(tree, built)
     if not callable(features):
         raise InputError(f"{features!r} are no features; give a name, a tree with `use`, or Features")
     built = features(spec())
-    if not isinstance(built, Features):
-        raise InputError(f"{features!r} made {type(built).__name__}, not Features")
-    return built
+    return built if isinstance(built, Features) else _no_features(features, built)
+
+
+def _no_features(part: Any, made: Any) -> Features:
+    raise InputError(f"{part!r} made {type(made).__name__}, not Features")
 
 
 @registry.feature

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from gantlet.core.errors import StateError
 from gantlet.data.cache import cache_folder
 from gantlet.data.containers import digest
@@ -13,17 +15,19 @@ from gantlet.data.dataset import Dataset
 from gantlet.metrics.classify import VERSION, Classifier
 from gantlet.metrics.learn import train_classifier
 
-STEPS, EPOCHS = 600, 8  # at least so many, whichever is more: small sets need many rounds
+STEPS, EPOCHS = 600, 3  # at least so many, whichever is more: small sets need many rounds, large ones few
 BATCH = 128
 SIDES = (8, 256)  # pixels that a LeNet is for
 
 
 def can_judge(dataset: Dataset) -> bool:
-    """Labelled images of at least two classes, of a size a LeNet is for."""
+    """Images that all have a label, of at least two classes, of a size a LeNet is for."""
     shape = dataset.spec.shape
+    labels = dataset.labels_of(torch.arange(len(dataset))) if dataset.spec.classes > 1 else None
     return (
-        len(shape) == 3
-        and dataset.spec.classes > 1
+        labels is not None
+        and bool((labels >= 0).all())
+        and len(shape) == 3
         and SIDES[0] <= min(shape[1:])
         and max(shape[1:]) <= SIDES[1]
         and len(dataset) >= 10 * dataset.spec.classes

@@ -12,7 +12,7 @@ from torch import Tensor
 from gantlet.core.errors import InputError
 from gantlet.metrics.features import Features, matrix_of
 from gantlet.metrics.interval import GROUPS
-from gantlet.metrics.sources import Group, Joined, Kept, Source
+from gantlet.metrics.sources import Chosen, Joined, Kept, Source
 
 Kernel = Callable[[Tensor, Tensor], Tensor]  # rows float64 [n, d] and [m, d] -> [n, m]
 _BLOCK = 2048  # rows of either side at a time: 32 MiB of kernel values
@@ -49,10 +49,9 @@ def _parts(source: Source, features: Features, batch: int, *, deal: bool) -> lis
     x = matrix_of(source, features, batch=batch)
     if not isinstance(source, Kept):
         return [Part(None, len(x), lambda: x)]
-    if not deal or isinstance(source, Group) or len(x) < 2 * GROUPS:
+    if not deal or isinstance(source, Chosen) or len(x) < 2 * GROUPS:
         return [Part(source, len(x), lambda: x)]
-    groups = enumerate(source.groups(GROUPS))
-    return [_part(g, features, batch, x[j::GROUPS]) for j, g in groups]
+    return [_part(g, features, batch, x[g.index.to(x.device)]) for g in source.groups(GROUPS)]
 
 
 def _part(kept: Kept, features: Features, batch: int, rows: Tensor | None = None) -> Part:

@@ -25,11 +25,12 @@ from gantlet.metrics.sources import Source, spec_of
 
 LEAST = 1e-6  # memorisation distance: smaller ones count as this, so that no MiFID is infinite
 _CELL = 20  # fakes that a cell needs at least to be tested, as Meehan et al. 2020 have it
+SURE = 0.01  # a p-value under which memorisation is said aloud
 _FEW = 100  # held-out samples under which the nearest of them says little
 
 
 @registry.metric
-@about(interval="own", floor=False, nearer="lower")
+@about(interval="own", floor=False, nearer="neither")
 def memorisation(
     real: Source,
     fake: Source,
@@ -56,15 +57,23 @@ def memorisation(
     owner = torch.where(near < far, to_real.row[:, 0], n + to_held.row[:, 0])[told]
     independent = _independent(torch.bincount(owner, minlength=n + h).double())
     share = nearer / trials if trials else expected
+    p_value = binomial_tail(share * independent, independent, expected) if trials else 1.0
+    facts = _facts(seen, n, len(near), h)
+    if p_value < SURE:
+        copied = (
+            f"the samples are nearer to the reference than held-out reals let expect (p = {p_value:.2g}): memorised"
+        )
+        facts["warning"] = "; ".join(filter(None, [copied, facts["warning"]]))
     return {
         "nearer": share,
         "expected": expected,
-        "p_value": binomial_tail(share * independent, independent, expected) if trials else 1.0,
+        "floors": {"nearer": expected},
+        "p_value": p_value,
         "independent": independent,
         "ties": len(near) - trials,
         "intervals": {"nearer": list(of_share(nearer, trials) if trials else (0.0, 1.0))},
-        "name": seen.called("Nearer to training data"),
-        **_facts(seen, n, len(near), h),
+        "name": seen.called("Nearer to the reference"),
+        **facts,
     }
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gantlet.core.errors import InputError
+from gantlet.data.containers import digest
 from gantlet.metrics.features import Features, features_of
 from gantlet.metrics.sources import Source, sum_up
 
@@ -79,6 +80,11 @@ def gram(x: Tensor) -> Tensor:
     return out
 
 
+def space_of(features: Features) -> str:
+    """The name of a feature space: that of its network, and of everything that makes its numbers comparable."""
+    return f"{features.name} {digest(features.key)[:16]}"
+
+
 def same_features(a: Moments, b: Moments) -> None:
     """InputError that names both when two moments are of different features."""
     if (a.of, a.dimension) != (b.of, b.dimension):
@@ -87,7 +93,7 @@ def same_features(a: Moments, b: Moments) -> None:
 
 def moments_of(source: Source, features: Features, *, batch: int = 256) -> Moments:
     """Moments of a source's features, read in one pass."""
-    of = f"{features.name} {features.hash[:16]}"
+    of = space_of(features)
 
     def make(source: Source) -> Moments:
         moments = Moments(features.dimension, of=of)

@@ -137,7 +137,10 @@ def radii_of(source: Source, seen: Features, k: int, *, batch: int = 256) -> Ten
         rows = matrix_of(source, seen, batch=batch)
         return neighbours(rows, max(k, min(_COMMON, len(rows) - 1))).distance
 
-    return sum_up(source, ("radii", seen.key, max(k, _COMMON)), make)[:, k - 1]
+    found = sum_up(source, ("radii", seen.key, max(k, _COMMON)), make)
+    if k > found.shape[1]:  # of few samples a smaller k was all that could be had before
+        found = make(source)
+    return found[:, k - 1]
 
 
 def sum_up_against(

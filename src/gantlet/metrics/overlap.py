@@ -23,6 +23,11 @@ def _prints(source: Source) -> frozenset[bytes]:
     return sum_up(source, "prints", make, lambda parts: frozenset().union(*parts))
 
 
+def content_of(source: Source) -> str:
+    """16 hex digits of what is in a set, wherever it lies and in whatever order."""
+    return hashlib.blake2b(b"".join(sorted(_prints(source))), digest_size=8).hexdigest()
+
+
 def overlap_warnings(real: Source, fake: Source, held_out: Source | None = None) -> list[str]:
     """Sentences for sets that are the same or share samples; reals that are held out count as reals."""
     reals, fakes = _prints(real), _prints(fake)

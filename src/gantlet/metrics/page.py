@@ -25,7 +25,7 @@ pre { background: #f5f5f5; padding: 1rem; overflow: auto; font-size: 13px } .war
 
 
 def nearest(real: Kept, fake: Kept, features: Features, *, batch: int = 256) -> Tensor | None:
-    """The first fakes, each followed by its nearest reals in feature space: images [rows * (1 + k), C, H, W] in -1..1.
+    """Some fakes, each with a white gap and its nearest reals in feature space: images [rows * (2 + k), C, H, W] in -1..1.
 
     None where either side cannot be read by number or is not of images.
     """
@@ -34,11 +34,13 @@ def nearest(real: Kept, fake: Kept, features: Features, *, batch: int = 256) -> 
         return None
     if reals.spec.shape != fakes.spec.shape:
         return None
-    x, y = matrix_of(real, features, batch=batch), matrix_of(fake, features, batch=batch)[:SHOWN]
-    found = torch.cdist(y.double(), x.double()).topk(min(NEIGHBOURS, len(x)), largest=False).indices
+    chosen = fake.some(min(SHOWN, len(fakes))).index
+    x, y = matrix_of(real, features, batch=batch), matrix_of(fake, features, batch=batch)[chosen]
+    found = torch.cdist(y.double(), x.double()).topk(min(NEIGHBOURS, len(x)), largest=False).indices.cpu()
     rows = []
-    for i, own in enumerate(found):
-        rows += [fakes.rows(torch.tensor([i])).x, reals.rows(own).x]
+    for i, own in zip(chosen, found, strict=True):
+        made = fakes.rows(i.view(1)).x
+        rows += [made, torch.ones_like(made), reals.rows(own).x]
     return torch.cat(rows)
 
 
@@ -48,7 +50,7 @@ def write_page(report: EvaluationReport, folder: Path, neighbours: Tensor | None
     (folder / "report.json").write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
     picture = ""
     if neighbours is not None:
-        file = save_picture(neighbours, folder / "neighbours.png", cols=1 + NEIGHBOURS)
+        file = save_picture(neighbours, folder / "neighbours.png", cols=2 + NEIGHBOURS)
         data = base64.b64encode(file.read_bytes()).decode()
         picture = (
             "<h2>Samples and their nearest real neighbours</h2><p>Each row: a sample, then the reals nearest to it in "
@@ -64,11 +66,14 @@ def _html(report: EvaluationReport, picture: str) -> str:
     cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in heading)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     said = [f"<p{_kind(line)}>{html.escape(line)}</p>" for line in report.lines()]
+    notes = "".join(f"<p>[{i}] {html.escape(note)}</p>" for i, note in enumerate(report.notes(), 1))
     title = html.escape(f"Evaluation of {report.subject.get('name', 'samples')}")
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
         f"<body><h1>{title}</h1>{''.join(said)}<table><tr>{cells}</tr>{body}</table>"
-        "<p>The floor is what real samples that are not in the reference score in the fakes' place.</p>"
+        f"{notes}<p>The floor is what held-out real samples score in the fakes' place: the best that can be expected. Where "
+        "they are fewer than the fakes, the score of as few fakes stands beside it. An interval (95 %) is where the average "
+        "score of fresh samples of the same number lies.</p>"
         f"{picture}<h2>Protocol {report.fingerprint}</h2>"
         f"<pre>{html.escape(json.dumps(report.protocol, indent=1))}</pre></body></html>\n"
     )

@@ -115,7 +115,7 @@ def peak_ratio(x: Tensor, y: Tensor) -> Tensor:
 
 
 @registry.metric
-@about(interval="own", floor=False, psnr="higher")
+@about(interval="own", floor=False, paired=True, psnr="higher")
 def psnr(
     real: Source,
     fake: Source,
@@ -186,7 +186,7 @@ def structure(x: Tensor, y: Tensor, taps: list[float]) -> tuple[Tensor, Tensor]:
 
 
 @registry.metric
-@about(interval="own", floor=False, ssim="higher")
+@about(interval="own", floor=False, paired=True, ssim="higher")
 def ssim(
     real: Source,
     fake: Source,
@@ -232,7 +232,7 @@ def multiscale(x: Tensor, y: Tensor) -> Tensor:
 
 
 @registry.metric
-@about(interval="own", floor=False, ms_ssim="higher")
+@about(interval="own", floor=False, paired=True, ms_ssim="higher")
 def ms_ssim(
     real: Source,
     fake: Source,

@@ -16,7 +16,7 @@ from gantlet.metrics.about import about
 from gantlet.metrics.features import Features, build, matrix_of
 from gantlet.metrics.frechet import frechet
 from gantlet.metrics.moments import Moments
-from gantlet.metrics.sources import Group, Joined, Kept, Source, batches_of, spec_of
+from gantlet.metrics.sources import Chosen, Joined, Kept, Source, batches_of, spec_of
 
 
 class _Side(NamedTuple):
@@ -76,8 +76,8 @@ def _side(source: Source, features: Features, batch: int, name: str) -> _Side:
 
 
 def _kept_labels(source: Kept, batch: int, name: str) -> Tensor:
-    if isinstance(source, Group):
-        return _kept_labels(source.whole, batch, name)[source.first :: source.of]
+    if isinstance(source, Chosen):
+        return _kept_labels(source.whole, batch, name)[source.index]
 
     def make(source: Source) -> Tensor:
         return torch.cat([_labels(rows.y, name) for rows in batches_of(source, batch=batch)])

@@ -85,12 +85,16 @@ class EvaluationReport:
         """What `to_json` wrote; InputError for anything else, and for protocols that were edited."""
         if data.get("gantlet_evaluation") != VERSION:
             raise InputError(f"this is no evaluation of version {VERSION}; make it again with gantlet evaluate")
-        scores = [
-            Score(**{**s, **{k: s[k] and Interval(**s[k]) for k in ("interval", "floor_interval")}})
-            for s in data["scores"]
-        ]
-        made = cls(tuple(scores), data["protocol"], data["subject"], data["details"], tuple(data["warnings"]))
-        if made.fingerprint != data["fingerprint"]:
+        try:
+            scores = [
+                Score(**{**s, **{k: s[k] and Interval(**s[k]) for k in ("interval", "floor_interval")}})
+                for s in data["scores"]
+            ]
+            made = cls(tuple(scores), data["protocol"], data["subject"], data["details"], tuple(data["warnings"]))
+            was = data["fingerprint"]
+        except (KeyError, TypeError) as error:
+            raise InputError(f"this evaluation is damaged ({error}); make it again with gantlet evaluate") from error
+        if made.fingerprint != was:
             raise InputError("this report's protocol is not the one its fingerprint is of: the file was edited")
         return made
 
@@ -104,35 +108,53 @@ class EvaluationReport:
         return cls.from_json(data if isinstance(data, dict) else {})
 
     def table(self) -> list[list[str]]:
-        """Rows of text: heading, then one score each."""
-        rows = [["score", "value", "95 % interval", "floor", "better", "note"]]
+        """Rows of text: heading, then one score each; numbers in brackets are of `notes`."""
+        rows = [["score", "value", "95 % interval", "floor", "better"]]
+        notes = self.notes()
         for s in self.scores:
-            reach = "" if s.interval is None else f"{s.interval.low:.4g} .. {s.interval.high:.4g} ({s.interval.how})"
+            reach = "" if s.interval is None else f"{s.interval.low:.4g} .. {s.interval.high:.4g}"
             value = "withheld" if s.value is None else f"{s.value:.4g}"
-            rows.append([s.name, value, reach, _floor_text(s), s.better, s.note])
+            mark = f" [{notes.index(s.note) + 1}]" if s.note else ""
+            rows.append([s.name + mark, value, reach, _floor_text(s), s.better])
         return rows
+
+    def notes(self) -> list[str]:
+        """What the metrics had to say, each thing once."""
+        return list(dict.fromkeys(s.note for s in self.scores if s.note))
 
     def lines(self) -> list[str]:
         """What the numbers are of, in a few lines."""
-        real, fake = self.protocol.get("real", {}), self.protocol.get("fake", {})
-        seen = self.protocol.get("features") or {}
+        real, fake, seen = (self.protocol.get(k) or {} for k in ("real", "fake", "features"))
+        held = (self.protocol.get("held_out") or {}).get("count", 0)
+        seeds, how = fake.get("seeds"), sorted({s.interval.how for s in self.scores if s.interval})
         said = [
-            f"of {self.subject.get('name', 'the samples')}: {fake.get('count', '?'):,} samples"
-            + (f" a seed, {len(fake['seeds'])} seeds" if fake.get("seeds") else ""),
-            f"against {real.get('source', 'the reference')} ({real.get('count', '?'):,} samples)",
+            f"{self.subject.get('name', 'samples')}: {fake.get('count', '?'):,} samples"
+            + (f" from each of {len(seeds)} seeds" if seeds and len(seeds) > 1 else ""),
+            f"against {self.subject.get('real', 'the reference')}: {real.get('count', '?'):,} reals"
+            + (f", and {held:,} held out for the floor" if held else ", none held out: no floor"),
         ]
         if seen:
             size = " x ".join(map(str, seen["size"])) or "as it is"
-            said.append(f"features {seen['name']} {seen['hash'][:16]}, {seen['dimension']} dimensions, input {size}")
-        return [*said, f"protocol {self.fingerprint}", *(f"warning: {w}" for w in self.warnings)]
+            said.append(f"features: {seen['name']} {seen['hash'][:16]}, {seen['dimension']} dimensions, input {size}")
+        if how:
+            said.append(f"intervals: {', '.join(WAYS[h] for h in how)}")
+        return [*said, f"protocol: {self.fingerprint}", *(f"warning: {w}" for w in self.warnings)]
+
+
+WAYS = {
+    "seeds": "over independent sets of samples", "jackknife": "tenths of the samples left out",
+    "own": "means over samples",
+}  # fmt: skip
 
 
 def _floor_text(s: Score) -> str:
+    """The floor with its interval; where it is of fewer samples, what as few fakes score."""
     if s.floor is None:
         return ""
+    reach = "" if s.floor_interval is None else f" ({s.floor_interval.low:.3g} .. {s.floor_interval.high:.3g})"
     if s.at_floor_count is None:
-        return f"{s.floor:.4g}" + (f" (n={s.floor_count:,})" if s.floor_count else "")
-    return f"{s.floor:.4g} at n={s.floor_count:,}, where the samples score {s.at_floor_count:.4g}"
+        return f"{s.floor:.4g}{reach}"
+    return f"{s.floor:.4g}{reach} at n={s.floor_count:,}; fakes there {s.at_floor_count:.4g}"
 
 
 def _plain(interval: Interval | None) -> dict[str, Any] | None:

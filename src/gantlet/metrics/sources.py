@@ -10,7 +10,9 @@ from torch import Tensor
 
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Spec
+from gantlet.core.noise import key_of, uniform
 from gantlet.data.dataset import to_unit
+from gantlet.data.order import permute
 
 T = TypeVar("T")
 _FAR = 100.0  # no image in -1..1 reaches this, every image in 0..255 does
@@ -60,55 +62,65 @@ class Kept:
         found: T = self._sums[key]
         return found
 
-    def groups(self, count: int) -> list[Group]:
-        """The rows dealt out like cards: row i to group i % count."""
-        found: list[Group] = self.sum_up(("groups", count), lambda _: [Group(self, j, count) for j in range(count)])
+    def groups(self, count: int) -> list[Chosen]:
+        """The rows dealt out at random: each run of `count` rows gives one to every group, whatever their order means."""
+
+        def deal(_: Source) -> list[Chosen]:
+            group = dealt(0, rows_in(self), count)
+            return [Chosen(self, (group == j).nonzero().flatten()) for j in range(count)]
+
+        found: list[Chosen] = self.sum_up(("groups", count), deal)
+        return found
+
+    def some(self, count: int) -> Chosen:
+        """`count` rows at random: a folder is often in the order of its classes."""
+
+        def choose(_: Source) -> Chosen:
+            return Chosen(self, permute(torch.arange(count), rows_in(self), key=key_of("some")).sort().values)
+
+        found: Chosen = self.sum_up(("some", count), choose)
         return found
 
 
-class Group(Kept):
-    """Every `of`-th row of a kept source, beginning at `first`."""
+class Chosen(Kept):
+    """Some rows of a kept source, in its order: a cut of what was summed up of it, where it can be cut."""
 
-    def __init__(self, whole: Kept, first: int, of: int) -> None:
-        super().__init__(_Every(whole.source, first, of))
-        self.whole, self.first, self.of = whole, first, of
+    def __init__(self, whole: Kept, index: Tensor) -> None:
+        super().__init__(_Picked(whole.source, index))
+        self.whole, self.index = whole, index  # int64 [n], rising
 
 
-class _Every:
-    """Rows first, first + of, ... before `stop`, of a source that can be read again."""
+class _Picked:
+    """Rows by number of a source that can be read again."""
 
-    def __init__(self, source: Source, first: int, of: int, stop: int | None = None) -> None:
-        self.source, self.first, self.of, self.stop = source, first, of, stop
+    def __init__(self, source: Source, index: Tensor) -> None:
+        self.source, self.index = source, index
 
     def __iter__(self) -> Iterator[Batch]:
         if isinstance(self.source, Rows):
-            index = torch.arange(self.first, min(len(self.source), self.stop or len(self.source)), self.of)
-            yield from (self.source.rows(some) for some in torch.split(index, 256))
+            yield from (self.source.rows(some) for some in torch.split(self.index, 256))
             return
         seen = 0
         for rows in batches_of(self.source):
-            if self.stop is not None and seen >= self.stop:
-                return
-            stop = len(rows.x) if self.stop is None else min(len(rows.x), self.stop - seen)
-            own = torch.arange(stop)[(self.first - seen) % self.of :: self.of]
+            first, last = (int(v) for v in torch.searchsorted(self.index, torch.tensor([seen, seen + len(rows.x)])))
+            own = self.index[first:last] - seen
             seen += len(rows.x)
-            if not len(own):
-                continue
-            yield Batch(rows.x[own], None if rows.y is None else rows.y[own])
+            if len(own):
+                yield Batch(rows.x[own], None if rows.y is None else rows.y[own])
 
 
-def head(source: Kept, count: int) -> Kept:
-    """The first `count` rows of a kept source."""
-    found: Kept = source.sum_up(("head", count), lambda _: Head(source, count))
-    return found
+def dealt(first: int, n: int, groups: int) -> Tensor:
+    """The group of rows first .. first + n - 1, int64 [n]: every run of `groups` rows has each group once, at random."""
+    skip = first % groups
+    turns = -(-(skip + n) // groups)
+    order = uniform((groups,), turns, key=("deal", groups), first=first // groups).argsort(dim=1, stable=True)
+    return order.flatten()[skip : skip + n]
 
 
-class Head(Kept):
-    """Rows before `count` of a kept source."""
-
-    def __init__(self, whole: Kept, count: int) -> None:
-        super().__init__(_Every(whole.source, 0, 1, count))
-        self.whole, self.count = whole, count
+def rows_in(source: Kept) -> int:
+    """How many samples there are; a stream is read once to count them."""
+    known = count_of(source)
+    return known if known is not None else source.sum_up("rows", lambda whole: sum(len(b.x) for b in batches_of(whole)))
 
 
 class Joined:
@@ -199,15 +211,17 @@ def spec_of(source: Source) -> Spec:
 
 def count_of(source: Source) -> int | None:
     """How many samples a source has; None for a stream, which tells only while it is read."""
-    if isinstance(source, Kept) and not isinstance(source, Head):
+    if isinstance(source, Kept) and not isinstance(source, Chosen):
         return count_of(source.source)
     if isinstance(source, Batch):
         return len(source.x)
-    if isinstance(source, Drawn | Head):
+    if isinstance(source, Drawn):
         return source.count
+    if isinstance(source, Chosen):
+        return len(source.index)
     return len(source) if isinstance(source, Tensor | Rows) else None
 
 
 def once(source: Source) -> bool:
     """Can this source be read only once (a generator)?"""
-    return isinstance(source, Iterator)
+    return isinstance(source.source if isinstance(source, Kept) else source, Iterator)

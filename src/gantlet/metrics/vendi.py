@@ -16,7 +16,7 @@ from gantlet.core.registry import Slot
 from gantlet.metrics.about import about
 from gantlet.metrics.features import Features, build, features_of, matrix_of
 from gantlet.metrics.neighbours import kept
-from gantlet.metrics.sources import Group, Joined, Source, count_of, spec_of, sum_up
+from gantlet.metrics.sources import Joined, Source, count_of, spec_of, sum_up
 
 _MOST = 8192  # dimensions or samples: a matrix of 512 MiB
 
@@ -109,7 +109,4 @@ def _size(source: Source) -> int | None:
     if isinstance(source, Joined):
         parts = [_size(part) for part in source.parts]
         return None if None in parts else sum(n for n in parts if n is not None)
-    if isinstance(source, Group):
-        whole = _size(source.whole)
-        return None if whole is None else len(range(source.first, whole, source.of))
     return count_of(source)

@@ -17,7 +17,7 @@ from gantlet.core.registry import Tree
 from gantlet.data import Dataset
 from gantlet.metrics import inception, mobilenet
 from gantlet.metrics.classify import Classifier
-from gantlet.metrics.evaluation import Metrics, evaluate
+from gantlet.metrics.evaluation import Metrics, checked, evaluate
 from gantlet.metrics.features import Features, build, find_weights
 from gantlet.metrics.fetch import at_hand
 from gantlet.metrics.judge import can_judge, judge_of
@@ -28,10 +28,20 @@ from gantlet.metrics.stored import Stored
 from gantlet.runs.folder import RunFolder
 from gantlet.runs.subject import Judged, opened
 
-SAMPLES = 5_000  # a set of fakes at most, where nobody says how many: as many as there are reals, many scores want that
+SAMPLES = (
+    10_000  # a set of fakes at most, where nobody says how many: as many as there are reals, many scores want that
+)
 FEWEST = 500
+MOST = 50_000  # of a set of samples that was given
 SEEDS = 4  # sets of a generator: Student's t with 3 degrees of freedom
-REFERENCE = 50_000  # rows of the reference at most, spread evenly over it
+REFERENCE = (
+    10_000  # rows of the reference at most, spread evenly over it: of as many reals as fakes coverage is 1 - 2^-k
+)
+LARGE = 5_000  # of both, where the network sees large images
+PIXELS = 64
+
+OPTIONS = ("seed", "intervals", "classifier")  # of metrics.evaluate
+HOW = ("size", "channels", "fit", "bad_files")  # of open_source
 
 Say = Callable[[str], None]
 
@@ -44,11 +54,12 @@ class Wanted:
     metrics: Metrics | None = None
     n: int | None = None  # samples in a set
     seeds: int | None = None  # sets
-    reference: int = REFERENCE
+    reference: int | None = None  # rows of the reference at most
     weights: str = "averaged"
     device: str | None = None
     batch: int = 256
-    options: Mapping[str, Any] = field(default_factory=dict)
+    how: Mapping[str, Any] = field(default_factory=dict)  # how images are opened: bad_files, size, channels, fit
+    options: Mapping[str, Any] = field(default_factory=dict)  # of metrics.evaluate: seed, intervals, classifier
 
 
 class Picked:
@@ -82,13 +93,22 @@ class Evaluation:
 
     def __init__(self, real: Any, fake: Any, wanted: Wanted, say: Say) -> None:
         self.wanted, self.say = wanted, say
-        self.judged: Judged = opened(fake, real, weights=wanted.weights, device=wanted.device, say=say)
+        for name, number in {"n": wanted.n, "seeds": wanted.seeds, "reference": wanted.reference}.items():
+            if number is not None and number < (1 if name == "seeds" else 2):
+                raise InputError(f"{name}={number}; it must be at least {1 if name == 'seeds' else 2}")
+        asked = [] if wanted.metrics is None else checked(wanted.metrics)  # before anything is read
+        self.device = pick_device(wanted.device or "cpu")
+        self.judged: Judged = opened(
+            fake, real, weights=wanted.weights, device=wanted.device, say=say, paired=any(a.about.paired for a in asked),
+            **wanted.how,
+        )  # fmt: skip
         train = self.judged.real
         self.held = _held_out(train)
-        self.real = _named(train, wanted.reference)
-        self.count = wanted.n or max(FEWEST, min(SAMPLES, len(train)))
-        self.device = pick_device(wanted.device or "cpu")
         self.judge, self.features = self._features()
+        large = self.features.size is not None and max(self.features.size) > PIXELS
+        usual = LARGE if large else REFERENCE
+        self.real = _named(train, wanted.reference or usual)
+        self.count = wanted.n or max(FEWEST, min(usual, len(train)))
         self.sets = self._sets()
         self.report = self._report()
 
@@ -100,7 +120,9 @@ class Evaluation:
             assert self.judged.fake is not None
             if self.wanted.seeds not in (None, 1):
                 raise InputError(f"seeds={self.wanted.seeds}: only a generator can draw several sets")
-            return [Kept(spread(self.judged.fake, self.wanted.n or REFERENCE))]
+            return [
+                Kept(_relabelled(spread(self.judged.fake, self.wanted.n or MOST), self.judged.fake, self.judged.real))
+            ]
         seeds = self.wanted.seeds or SEEDS
         self.say(f"drawing {seeds} x {n:,} samples")
         return [Kept(Stored(model.batches(n, seed=seed), n, model.spec)) for seed in range(seeds)]
@@ -117,10 +139,10 @@ class Evaluation:
                 )
             held = _held_out(train)
             judge = judge_of(train, held, self.say)
-            if self.judged.folder is not None:
+            if self.judged.folder is not None and self.judged.own:
                 judge.save(self.judged.folder / "judge")
             name = judge.features
-        elif asked is None and can_judge(train):
+        elif asked is None and can_judge(train) and max(train.spec.shape[1:]) <= PIXELS:
             judge = judge_of(train, _held_out(train), self.say)
         seen = build(name, lambda: train.spec).to(self.device)
         if judge is not None:
@@ -167,8 +189,10 @@ class Evaluation:
 
     def _facts(self) -> dict[str, Any]:
         real, held, fake = self.judged.real, self.held, self.judged.fake
-        drawn: dict[str, Any] = {"weights": self.judged.weights, "seeds": list(range(len(self.sets))),
-                                 "truncation": None, "stored": "8 bits"}  # fmt: skip
+        drawn: dict[str, Any] = {
+            "weights": self.judged.weights, "seeds": list(range(len(self.sets))), "truncation": None,
+            "stored": "8 bits" if len(real.spec.shape) == 3 else "float32",
+        }  # fmt: skip
         return {
             "real": _said(real) | {"fit": self.judged.fit},
             "held_out": {} if held is None else _said(held),
@@ -180,18 +204,46 @@ class Evaluation:
         }
 
 
+class _Relabelled:
+    """Rows whose labels are another set's numbers of the same class names."""
+
+    def __init__(self, rows: Picked, to: Tensor, classes: int) -> None:
+        self.picked, self.to = rows, to
+        self.spec = rows.spec._replace(classes=classes)
+
+    def __len__(self) -> int:
+        return len(self.picked)
+
+    def rows(self, index: Tensor, device: torch.device | None = None) -> Batch:
+        """The rows, with -1 where there is no label."""
+        batch = self.picked.rows(index, device)
+        if batch.y is None:
+            return batch
+        return batch._replace(y=torch.where(batch.y < 0, -1, self.to.to(batch.y.device)[batch.y.clamp(min=0)]))
+
+
+def _relabelled(rows: Picked, fake: Dataset, real: Dataset) -> Picked | _Relabelled:
+    """Classes mean their names, not their numbers; InputError for one that the reals do not have."""
+    mine, theirs = fake.class_names, real.class_names
+    if not mine or not theirs or mine == theirs:
+        return rows
+    alien = [name for name in mine if name not in theirs]
+    if alien:
+        raise InputError(f"{fake.name} has a class {alien[0]!r} that {real.name} has not; it has {', '.join(theirs)}")
+    return _Relabelled(rows, torch.tensor([theirs.index(name) for name in mine]), real.spec.classes)
+
+
 def _named(dataset: Dataset, most: int) -> Kept:
     picked = spread(dataset, most)
     return Kept(picked, name=f"{dataset.fingerprint} {dataset.split} {list(dataset.spec.shape)} {len(picked)}")
 
 
 def _said(dataset: Dataset) -> dict[str, Any]:
-    return {"source": dataset.name, "split": dataset.split, "fingerprint": dataset.fingerprint,
-            "shape": list(dataset.spec.shape)}  # fmt: skip
+    return {"split": dataset.split, "shape": list(dataset.spec.shape)}
 
 
 def _held_out(dataset: Dataset) -> Dataset | None:
-    if dataset.split == "test":
+    if dataset.split != "train":  # of all, or of the test split itself, nothing is held out
         return None
     try:
         held = dataset.with_split("test")

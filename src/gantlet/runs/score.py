@@ -21,7 +21,8 @@ CHUNK = 64
 
 
 class Score(NamedTuple):
-    """A Frechet distance with the name of its space, and its floor: what held-out reals of the same number score."""
+    """A Frechet distance with the name of its space, and its floor: what held-out reals score, where those are fewer of
+    them: a distance shrinks with the count, so theirs is then too high. To compare, use `gantlet evaluate`."""
 
     name: str
     value: float

@@ -222,7 +222,12 @@ class Session:
                 self.grid = draw(game, path, n=self.recipe["samples"], seed=self.recipe["seed"])
 
     def _keep_best(self, game: Game, score: Score) -> None:
-        """The weights of the lowest score so far, as a model of their own; over a resume too."""
+        """The weights of the lowest score so far, as a model of their own; over a resume too.
+
+        Not on several ranks: the running statistics that rank 0 would save are its own between two saves.
+        """
+        if self.engine.ranks.world > 1:
+            return
         was = model.told(self.folder.best).get("score")
         if was is None or not was["value"] <= score.value:
             model.save(game, self._config() | {"score": score._asdict()}, self.folder.best)
@@ -247,6 +252,7 @@ class Session:
     def _finish(self) -> None:
         """The last state, grid and model."""
         self.save()
+        self.engine.ranks.mean_buffers(self.state.best_game())  # an average has running statistics of its own
         if self.engine.ranks.first:
             self._draw(self.state, {})
             model.save(self.state.best_game(), self._config(), self.folder.model)

@@ -33,25 +33,33 @@ class Judged:
     weights: str = ""
     fit: str = "crop"
     subject: dict[str, Any] = field(default_factory=dict)
+    own: bool = False  # is the real data what the run was trained on?
 
 
-def opened(fake: Any, real: Any, *, weights: str, device: str | None, say: Say) -> Judged:
-    """Open both sides; InputError for whatever does not fit together."""
+def opened(
+    fake: Any, real: Any, *, weights: str, device: str | None, say: Say, paired: bool = False, **how: Any
+) -> Judged:
+    """Open both sides; InputError for whatever does not fit together. Pairs need every row: nothing is held out then."""
     if weights not in WEIGHTS:
         raise InputError(f"weights={weights}: use {' or '.join(WEIGHTS)}")
     if isinstance(fake, Model):
-        return _of_model(fake, real, None, None, "given", say)
+        return _of_model(fake, real, None, None, "given", say, how)
     if isinstance(fake, str | Path) and (found := _run_or_model(Path(fake), str(fake))) is not None:
         run = RunFolder(found) if (found / "run.yaml").is_file() else None
         model = models.load(_weights(found, run, weights), device=device)
-        return _of_model(model, real, run, found, weights, say)
-    samples = _dataset(fake, "all", say)
+        return _of_model(model, real, run, found, weights, say, how)
+    if weights != "averaged":
+        raise InputError(f"weights={weights}: a set of samples has none; leave it out")
+    samples = _dataset(fake, "all", say, **how)
     if real is None:
         raise InputError(f"{samples.name} is a set of samples: name the real data that it should look like with --data")
     shape = samples.spec.shape
     sides = {"size": shape[1:], "channels": shape[0]} if len(shape) == 3 else {}
-    reference = _reference(real, say, **sides)
-    return Judged(reference, fake=samples, subject={"name": samples.name, "fingerprint": samples.fingerprint})
+    reference = _reference(real, say, split="all" if paired else "train", **{**how, **sides})
+    if reference.spec.shape != shape:
+        raise InputError(f"the samples are {list(shape)}, {reference.name} has {list(reference.spec.shape)}")
+    told = {"name": samples.name, "real": reference.name}
+    return Judged(reference, fake=samples, fit=str(how.get("fit", "crop")), subject=told)
 
 
 def _run_or_model(path: Path, text: str) -> Path | None:
@@ -80,26 +88,29 @@ def _weights(path: Path, run: RunFolder | None, weights: str) -> Path:
     return folder
 
 
-def _of_model(model: Model, real: Any, run: RunFolder | None, path: Path | None, weights: str, say: Say) -> Judged:
+def _of_model(
+    model: Model, real: Any, run: RunFolder | None, path: Path | None, weights: str, say: Say, how: dict[str, Any]
+) -> Judged:
     recipe = None if run is None else run.recipe()
     if real is None and (recipe is None or recipe["data"] is None):
         raise InputError("this model does not say which data it was trained on; name it with --data")
     shape = model.spec.shape
-    sides: dict[str, Any] = {"size": shape[1:], "channels": shape[0]} if len(shape) == 3 else {}
+    sides: dict[str, Any] = {}
     if recipe is not None:
-        sides |= {"fit": recipe["fit"], "labels": recipe["labels"], "bad_files": recipe["bad_files"]}
+        sides = {"fit": recipe["fit"], "labels": recipe["labels"], "bad_files": recipe["bad_files"]}
+    sides |= how | ({"size": shape[1:], "channels": shape[0]} if len(shape) == 3 else {})
     reference = _reference(recipe["data"] if real is None and recipe is not None else real, say, **sides)
     if reference.spec.shape != shape:
         raise InputError(f"the model makes samples of {list(shape)}, {reference.name} has {list(reference.spec.shape)}")
     config = model.config
     subject = {
         "name": str(path) if path is not None else "a model",
-        "recipe": config.get("recipe"), "step": config.get("step"), "images": config.get("images"),
+        "real": reference.name, "recipe": config.get("recipe"), "step": config.get("step"), "images": config.get("images"),
     }  # fmt: skip
     averaged = "averaged" if config.get("averaged") else "as trained"
     told = averaged if weights != "best" else f"best-scoring ({averaged})"
     return Judged(reference, model=model, folder=None if run is None else run.path, weights=told,
-                  fit=str(sides.get("fit", "crop")), subject=subject)  # fmt: skip
+                  fit=str(sides.get("fit", "crop")), subject=subject, own=real is None)  # fmt: skip
 
 
 def _dataset(source: Any, split: str, say: Say, **how: Any) -> Dataset:
@@ -110,13 +121,13 @@ def _dataset(source: Any, split: str, say: Say, **how: Any) -> Dataset:
     return open_source(source, split=split, say=say, **how) if not isinstance(source, Dataset) else source
 
 
-def _reference(source: Any, say: Say, **how: Any) -> Dataset:
+def _reference(source: Any, say: Say, *, split: str = "train", **how: Any) -> Dataset:
     """The real side; said loudly where it bears the mark of samples."""
     if isinstance(source, str | Path) and Path(source).is_dir() and _written_by_us(Path(source)):
         say(
             f"{source} HOLDS SAMPLES THAT GANTLET WROTE: the real data is named with --data, are the two sides swapped?"
         )
-    return _dataset(source, "train", say, **how)
+    return _dataset(source, split, say, **how)
 
 
 def _written_by_us(folder: Path) -> bool:
