@@ -21,7 +21,7 @@ from gantlet.metrics.nearest import Near, nearest, nearest_angle
 from gantlet.metrics.neighbours import kept, radii_of, sum_up_against
 from gantlet.metrics.ranks import binomial_tail, normal_tail, rank_test
 from gantlet.metrics.regions import regions_of
-from gantlet.metrics.sources import Source, spec_of
+from gantlet.metrics.sources import Kept, Source, spec_of
 
 LEAST = 1e-6  # memorisation distance: smaller ones count as this, so that no MiFID is infinite
 _CELL = 20  # fakes that a cell needs at least to be tested, as Meehan et al. 2020 have it
@@ -36,7 +36,7 @@ def memorisation(
     fake: Source,
     *,
     features: Annotated[Any, Slot("feature")] = {"use": "raw"},  # noqa: B006 (read only)
-    held_out: Any = None,  # reals that the generator was not trained on; evaluation supplies them
+    held_out: Tensor | Kept | None = None,  # reals that the generator was not trained on; evaluation supplies them
     batch: Annotated[int, Field(ge=1)] = 256,  # rows at a time; changes memory, not the result
 ) -> dict[str, Any]:
     """Share of fakes nearer to the n reals than to the h held-out ones, and a one-sided binomial test of it against
@@ -152,7 +152,7 @@ def ct(
     fake: Source,
     *,
     features: Annotated[Any, Slot("feature")] = {"use": "raw"},  # noqa: B006 (read only)
-    held_out: Any = None,  # reals that the generator was not trained on; evaluation supplies them
+    held_out: Tensor | Kept | None = None,  # reals that the generator was not trained on; evaluation supplies them
     cells: Annotated[int, Field(ge=1)] = 1,  # of k-means on the reals; 1 is the global test, N(0, 1) if all is well
     seed: int = 0,  # of the cells
     batch: Annotated[int, Field(ge=1)] = 256,  # rows at a time; changes memory, not the result

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gantlet.core import registry
 from gantlet.core.errors import InputError
+from gantlet.core.game import Game
 from gantlet.core.noise import key_of, uniform
 from gantlet.core.registry import Slot
 from gantlet.metrics.about import about
@@ -134,7 +135,7 @@ def path_length(
     real: Source,
     fake: Source,
     *,
-    model: Any = None,  # what made the fakes: a game with `latent` and `generate`
+    model: Game | None = None,  # what made the fakes: a game with `latent` and `generate`
     features: Annotated[Any, Slot("feature")] = {"use": "raw"},  # noqa: B006 (read only)
     pairs: Annotated[int, Field(ge=2)] = 1000,  # the paper takes 100,000: the interval says whether these are enough
     space: Literal["z", "w"] = "z",  # w: behind the mapping, where the generator has one
@@ -151,6 +152,7 @@ def path_length(
     percentile are left out as published; `untrimmed` is the mean of all.
     """
     mapping, make = _maker(model, space, seed)
+    assert model is not None, "refused above"
     seen = build(features, lambda: spec_of(real))
     way: Way = between or ("lerp" if space == "w" else "slerp")
     distance, found, twice = distance_of(seen), [], torch.empty(0)
