@@ -133,9 +133,7 @@ def accuracy_score(
     real: Source,
     fake: Source,
     *,
-    held_out: Tensor
-    | Kept
-    | None = None,  # reals to test on; None: a fifth of the reals, which nothing learns from
+    held_out: Tensor | Kept | None = None,  # reals to test on; None: a fifth of the reals, which nothing learns from
     epochs: Annotated[int, Field(ge=1)] | None = None,  # None: 8, more where these are under 400 steps
     batch: Annotated[int, Field(ge=1)] = 256,  # rows at a time while testing; changes memory, not the result
     seed: int = 0,  # of the choice of rows and the training
