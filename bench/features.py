@@ -13,6 +13,7 @@ from common import in_turn, machine, machine_text, ratios, summary
 from gantlet.core.errors import InputError
 from gantlet.data import open_source
 from gantlet.metrics.features import Features, build, features_of
+from gantlet.metrics.sources import Picked
 
 ROUNDS = 5
 BATCH = 64
@@ -46,7 +47,7 @@ def _row(name: str, seen: Features, dataset: Any, count: int, quick: bool, say: 
     picked = [dataset.rows(index).x for index in torch.arange(count).split(BATCH)]
     ready = [seen.adapt(x) for x in picked]  # what the bare network is handed
     took = in_turn(
-        {"whole": lambda: list(features_of(First(dataset, count), seen, batch=BATCH)),
+        {"whole": lambda: list(features_of(Picked(dataset, torch.arange(count)), seen, batch=BATCH)),
          "bare": lambda: [_bare(seen, x) for x in ready]},
         repeats=1 if quick else ROUNDS, inner=1,
     )  # fmt: skip
@@ -60,20 +61,6 @@ def _row(name: str, seen: Features, dataset: Any, count: int, quick: bool, say: 
 def _bare(seen: Features, x: Tensor) -> Tensor:
     y: Tensor = seen.net(x)
     return y
-
-
-class First:
-    """The first rows of a data set."""
-
-    def __init__(self, dataset: Any, count: int) -> None:
-        self.dataset, self.count = dataset, count
-        self.spec = dataset.spec
-
-    def __len__(self) -> int:
-        return self.count
-
-    def rows(self, index: Tensor, device: torch.device | None = None) -> Any:
-        return self.dataset.rows(index, device)
 
 
 def text(table: dict[str, Any]) -> str:

@@ -18,30 +18,11 @@ from gantlet.metrics.about import about
 from gantlet.metrics.classify import Classifier
 from gantlet.metrics.interval import of_mean, of_share
 from gantlet.metrics.learn import train_classifier
-from gantlet.metrics.sources import Kept, Rows, Source, batches_of, sum_up
+from gantlet.metrics.sources import Kept, Picked, Rows, Source, batches_of, sum_up
 
 _STEPS = 400  # a small set is gone through more often, so that its classifier has learnt what it can
 _BATCH = 128  # of the training
 _MOST = 2**31  # bytes of images of a stream that are held
-
-
-@dataclass(frozen=True)
-class Picked:
-    """Some rows of a labelled set, by number."""
-
-    whole: Rows
-    index: Tensor
-    classes: int
-
-    @property
-    def spec(self) -> Spec:
-        return self.whole.spec._replace(classes=self.classes, count=len(self.index))
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def rows(self, index: Tensor, device: torch.device | None = None) -> Batch:
-        return self.whole.rows(self.index[index.cpu()], device)
 
 
 @dataclass(frozen=True)
@@ -156,8 +137,8 @@ def accuracy_score(
     (hits, labels), (best, _) = (verdicts(judge, test, batch=batch) for judge in (ours, theirs))
     lost = best.double() - hits.double()
     score, ceiling, gap = (float(v.double().mean()) for v in (hits, best, lost))
-    counts = torch.bincount(labels, minlength=reals.classes)
-    right = torch.bincount(labels, weights=hits.double(), minlength=reals.classes)
+    counts = torch.bincount(labels, minlength=reals.spec.classes)
+    right = torch.bincount(labels, weights=hits.double(), minlength=reals.spec.classes)
     return {
         "accuracy_score": score,
         "ceiling": ceiling,
@@ -174,7 +155,7 @@ def accuracy_score(
             "ceiling": list(of_share(int(best.sum()), len(test))),
             "gap": list(of_mean(gap, float(lost.std()) if len(test) > 1 else 1.0, len(test))),
         },
-        "warning": _doubts(n, len(test), reals.classes, held_out is None),
+        "warning": _doubts(n, len(test), reals.spec.classes, held_out is None),
     }
 
 

@@ -149,28 +149,28 @@ class _Table:
         self.details: dict[str, Any] = {}
         self.options: dict[str, Any] = {}  # label -> what it was run with
 
-    def add(self, one: _Asked) -> None:
+    def add(self, one: _Asked, *, stands_in: bool = False) -> None:
         """Run a metric on every set of fakes and on the held-out reals; one that refuses leaves a note, not a ruin."""
         self.options[one.label] = {"use": one.part.name, **_plain_options(one)}
         try:
-            self._add(one)
+            self._add(one, stands_in)
         except InputError as error:
             self.refused.append(error)
             self.details[one.label] = {"refused": str(error)}
             for key, better in one.about.scores.items():
                 self.scores.append(Score(one.label, key, key, None, better, note=" ".join(str(error).split())))
 
-    def _add(self, one: _Asked) -> None:
+    def _add(self, one: _Asked, stands_in: bool) -> None:
         answers = [self._run(one, fake) for fake in self.draws]
         floor, alike = self._floor(one, answers)
         self.details[one.label] = answers[0] | ({} if floor is None else {"floor": floor})
         for key in one.about.scores:
             self.scores.append(self._score(one, key, answers, floor, alike))
-        if not all(a.get("valid", True) for a in answers) and one.part.name not in INSTEAD:
+        if not all(a.get("valid", True) for a in answers) and not stands_in:
             for name in INSTEAD:
                 if name not in self.labels | self.details.keys():
                     own = {k: v for k, v in one.own.items() if k == "features"}
-                    self.add(_Asked(name, registry.metric.find(name), own))
+                    self.add(_Asked(name, registry.metric.find(name), own), stands_in=True)
 
     def _run(self, one: _Asked, fake: Source) -> Answer:
         given = {k: v for k, v in self.shared.items() if k in one.part.options and v is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -31,6 +32,27 @@ class Rows(Protocol):
 
 
 Source = Tensor | Rows | Iterable[Tensor | Batch]
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Some rows of a data set, by number."""
+
+    whole: Rows
+    index: Tensor  # int64 [n]
+    classes: int | None = None  # of the labels; None: as the set has it
+
+    @property
+    def spec(self) -> Spec:
+        spec = self.whole.spec
+        return spec._replace(classes=spec.classes if self.classes is None else self.classes, count=len(self.index))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def rows(self, index: Tensor, device: torch.device | None = None) -> Batch:
+        """Rows of the choice."""
+        return self.whole.rows(self.index[index.cpu()], device)
 
 
 class Drawn:
@@ -86,11 +108,11 @@ class Chosen(Kept):
     """Some rows of a kept source, in its order: a cut of what was summed up of it, where it can be cut."""
 
     def __init__(self, whole: Kept, index: Tensor) -> None:
-        super().__init__(_Picked(whole.source, index))
+        super().__init__(_Some(whole.source, index))
         self.whole, self.index = whole, index  # int64 [n], rising
 
 
-class _Picked:
+class _Some:
     """Rows by number of a source that can be read again."""
 
     def __init__(self, source: Source, index: Tensor) -> None:

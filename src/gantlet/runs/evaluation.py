@@ -23,7 +23,7 @@ from gantlet.metrics.fetch import at_hand
 from gantlet.metrics.judge import can_judge, judge_of
 from gantlet.metrics.page import nearest, write_page
 from gantlet.metrics.report import EvaluationReport
-from gantlet.metrics.sources import Kept
+from gantlet.metrics.sources import Kept, Picked
 from gantlet.metrics.stored import Stored
 from gantlet.runs.folder import RunFolder
 from gantlet.runs.subject import Judged, opened
@@ -60,21 +60,6 @@ class Wanted:
     batch: int = 256
     how: Mapping[str, Any] = field(default_factory=dict)  # how images are opened: bad_files, size, channels, fit
     options: Mapping[str, Any] = field(default_factory=dict)  # of metrics.evaluate: seed, intervals, classifier
-
-
-class Picked:
-    """Rows of a data set, by number."""
-
-    def __init__(self, dataset: Dataset, index: Tensor) -> None:
-        self.dataset, self.index = dataset, index
-        self.spec = dataset.spec._replace(count=len(index))
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def rows(self, index: Tensor, device: torch.device | None = None) -> Batch:
-        """Rows of the choice."""
-        return self.dataset.rows(self.index[index], device)
 
 
 def spread(dataset: Dataset, most: int) -> Picked:
