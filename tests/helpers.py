@@ -34,7 +34,7 @@ RECIPES = sorted(registry.recipe.parts)
 GAMES = sorted({recipe(n).to_yaml(): n for n in RECIPES}.values())
 DYNAMICS = sorted(registry.dynamics.parts)
 OPTIMIZERS = sorted(registry.optimizer.parts)
-IMAGES = Spec((1, 8, 8))
+IMAGES = Spec((1, 8, 8), classes=3)
 POINTS = Spec((2,))
 SMALL = {"width": 4, "widest": 8, "z": 6, "hidden": [8]}  # what makes any network of the package narrow
 
@@ -49,7 +49,7 @@ class Rows:
     def take(self, first: int, n: int, device: torch.device) -> Batch:
         u = uniform(self.spec.shape, n, key=("rows",), first=first, device=device).to(self.dtype)
         index = torch.arange(first, first + n, device=device)
-        return Batch(2 * u - 1, index=index)
+        return Batch(2 * u - 1, index % self.spec.classes if self.spec.classes else None, index=index)
 
 
 @dataclass

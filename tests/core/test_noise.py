@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gantlet.core.noise import key_of, normal, uniform
+from gantlet.core.noise import key_of, normal, normal_of, uniform
 
 KINDS = [uniform, normal]
 
@@ -108,3 +108,19 @@ def test_every_device_draws_the_same() -> None:
     there = torch.device("cuda")
     assert torch.equal(uniform((7,), 9, key=(0,)), uniform((7,), 9, key=(0,), device=there).cpu())
     assert torch.allclose(normal((7,), 9, key=(0,)), normal((7,), 9, key=(0,), device=there).cpu(), atol=1e-6)
+
+
+def test_noise_that_follows_a_latent_depends_on_its_row_alone() -> None:
+    z = normal((5,), 40, key=(0, "z"))
+    drawn = normal_of(z, (3, 2), key=("layer", 0))
+    assert drawn.shape == (40, 3, 2)
+    assert torch.equal(torch.cat([normal_of(part, (3, 2), key=("layer", 0)) for part in z.split([1, 7, 32])]), drawn)
+    assert torch.equal(normal_of(z.double(), (3, 2), key=("layer", 0)), drawn)
+    others = [normal_of(z, (3, 2), key=("layer", 1)), normal_of(z + 1e-6, (3, 2), key=("layer", 0))]
+    others.append(normal_of(z.flip(1), (3, 2), key=("layer", 0)))
+    assert not any(torch.isclose(other, drawn).any() for other in others)
+    many = normal_of(normal((2,), 4000, key=(1, "z")), (64,), key=("layer", 0))
+    assert abs(float(many.mean())) < 0.01
+    assert float(many.std()) == pytest.approx(1, abs=0.01)
+    assert float((many[:-1] * many[1:]).mean()) == pytest.approx(0, abs=0.01)
+    assert float((many[:, :-1] * many[:, 1:]).mean()) == pytest.approx(0, abs=0.01)

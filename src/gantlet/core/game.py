@@ -22,6 +22,7 @@ class Spec(NamedTuple):
     classes: int = 0  # 0: no labels
     given: tuple[tuple[int, ...], ...] = ()  # shapes of what a sample is conditioned on
     count: int = 0  # type: ignore[assignment]  # samples in the training split; 0: endless
+    shares: tuple[float, ...] = ()  # of each class among them; empty: equal
 
 
 class Batch(NamedTuple):
@@ -84,6 +85,8 @@ class Game(nn.Module, ABC):
     """Networks and the turns played with them. Subclasses are final: vary a game by passing it other parts."""
 
     first_order = False  # True: the mixed derivatives do not exist (discrete samples)
+    labelled = False  # True: it reads `batch.y`, so every row needs a label
+    classes = 0  # how many `generate(z, y)` can be asked for, y int64 [N] its first condition; 0: it takes none
     z_dim: int  # width of the latent
 
     @abstractmethod
@@ -114,6 +117,10 @@ class Game(nn.Module, ABC):
         """Latents [n, z_dim]; latent i depends on (seed, first + i) alone, whatever n is."""
         device = next(self.parameters()).device
         return normal((self.z_dim,), n, key=(seed, "latent"), first=first, device=device)
+
+    def classes_of(self, z: Tensor) -> Tensor | None:
+        """The class int64 [N] that `generate(z)` makes of each latent; None where the game knows no classes."""
+        return None
 
     def stagers(self) -> list[nn.Module]:
         """The modules `stage` runs: a player that moves one of them is differentiated through the scene."""

@@ -46,9 +46,13 @@ def _finalise(x: Tensor) -> Tensor:
 
 def _bits(columns: int, n: int, key: Key, first: int, device: torch.device | None) -> Tensor:
     """int64 [n, columns], 64 well-mixed bits each."""
-    cols = torch.arange(columns, dtype=torch.int64, device=device).unsqueeze(0)
-    row_key = _finalise(_starts(n, key, first, device)).unsqueeze(1)
-    return _finalise(row_key + (cols + 1) * _signed(_GOLDEN))
+    return _spread(_starts(n, key, first, device), columns)
+
+
+def _spread(starts: Tensor, columns: int) -> Tensor:
+    """int64 [n, columns] of a number for each row."""
+    cols = torch.arange(columns, dtype=torch.int64, device=starts.device).unsqueeze(0)
+    return _finalise(_finalise(starts).unsqueeze(1) + (cols + 1) * _signed(_GOLDEN))
 
 
 def _starts(n: int, key: Key, first: int, device: torch.device | None) -> Tensor:
@@ -78,9 +82,25 @@ def normal(shape: tuple[int, ...], n: int, *, key: Key, first: int = 0, device: 
     """float32 [n, *shape] standard normal; row i depends on (key, first + i) alone."""
     if device is not None and device.type == "mps":  # which knows no float64
         return normal(shape, n, key=key, first=first).to(device)
-    columns = math.prod(shape)
+    return _normals(_starts(n, key, first, device), shape)
+
+
+def normal_of(z: Tensor, shape: tuple[int, ...], *, key: Key) -> Tensor:
+    """float32 [n, *shape] standard normal; row i depends on (key, the float32 bits of z[i]) alone; z [n, d].
+
+    Randomness inside a generator: a sample follows from its latent, at any batch size, while training and after.
+    """
+    if z.device.type == "mps":  # which knows no float64
+        return normal_of(z.cpu(), shape, key=key).to(z.device)
+    bits = z.detach().to(torch.float32).contiguous().view(torch.int32).to(torch.int64).flatten(1)
+    cols = torch.arange(1, bits.shape[1] + 1, dtype=torch.int64, device=z.device) * _signed(_GOLDEN)
+    return _normals(_finalise(bits + cols).sum(1) + _signed(key_of(*key)), shape)
+
+
+def _normals(starts: Tensor, shape: tuple[int, ...]) -> Tensor:
+    n, columns = len(starts), math.prod(shape)
     half = (columns + 1) // 2
-    u = (_shift(_bits(2 * half, n, key, first, device), 11).to(torch.float64) + 0.5) * 2.0**-53
+    u = (_shift(_spread(starts, 2 * half), 11).to(torch.float64) + 0.5) * 2.0**-53
     radius = torch.sqrt(-2 * torch.log(u[:, :half].contiguous()))
     angle = 2 * math.pi * u[:, half:].contiguous()
     pair = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)

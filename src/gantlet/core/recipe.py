@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
 from pydantic import Field
@@ -14,6 +14,7 @@ from gantlet.core import registry
 from gantlet.core.errors import InputError, nearest
 from gantlet.core.registry import Option, Slot, Tree
 
+F = TypeVar("F", bound=Callable[..., Any])
 Count = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=4, le=4096)]
 
@@ -30,6 +31,7 @@ def options(
     fit: Literal["crop", "pad", "stretch"] = "crop",
     flip: bool = False,  # left-right flips double a set of photos and ruin a set of letters
     labels: bool = True,
+    balanced: bool = False,  # draw every class equally often, however many it has
     bad_files: Annotated[float, Field(ge=0, le=1)] = 0.01,  # share of unreadable files that is let pass
     batch: Count = 64,  # over all ranks
     micro_batch: Count | None = None,  # rows per forward and backward; null: all at once
@@ -103,6 +105,30 @@ class Recipe:
         if not isinstance(tree, dict):
             raise InputError(f"{name}: a recipe is a map of options, this is {type(tree).__name__}")
         return cls(name, tree)
+
+
+class About(NamedTuple):
+    """What `gantlet list` says of a recipe besides its sentence."""
+
+    family: str
+    year: int
+    paper: str  # authors and year, and where to find it
+    use: str  # what one takes it for
+
+
+def about(*, family: str, year: int, paper: str, use: str) -> Callable[[F], F]:
+    """Says of a recipe where it belongs; used under `@recipe`."""
+
+    def mark(fn: F) -> F:
+        vars(fn)["about"] = About(family, year, paper, use)
+        return fn
+
+    return mark
+
+
+def about_of(name: str) -> About | None:
+    """What a registered recipe says of itself; None for one of the user's own that says nothing."""
+    return vars(registry.recipe.find(name).fn).get("about")
 
 
 def recipe(name: str, facts: Any = None) -> Recipe:

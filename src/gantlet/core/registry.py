@@ -133,6 +133,7 @@ recipe = kind("recipe", "a complete training: data options, game, players, dynam
 game = kind("game", "networks and the turns played with them")
 generator = kind("generator", "latents -> samples")
 critic = kind("critic", "samples -> logits")
+encoder = kind("encoder", "samples -> codes")
 adversarial = kind("adversarial", "a pair of losses on logits", "losses")
 penalty = kind("penalty", "a term that keeps the critic smooth", "penalties")
 trick = kind("trick", "a remedy around the losses that composes with every game")

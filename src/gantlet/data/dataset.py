@@ -137,7 +137,8 @@ class Table(Dataset):
         self._rows = splits[split]
         self._labels = None if labels is None else torch.from_numpy(labels[self._rows.of(np.arange(len(self)))])
         classes = 0 if labels is None else max(len(class_names), int(labels.max(initial=-1)) + 1)
-        self.spec = Spec(tuple(store.shape[1:]), classes=classes, count=len(self._rows))
+        shares = _shares(self._labels, classes)
+        self.spec = Spec(tuple(store.shape[1:]), classes=classes, count=len(self._rows), shares=shares)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -165,3 +166,11 @@ class Table(Dataset):
             labels=self._all_labels,
             class_names=self.class_names,
         )
+
+
+def _shares(labels: Tensor | None, classes: int) -> tuple[float, ...]:
+    """Of each class among the rows that have a label."""
+    if labels is None or not classes:
+        return ()
+    counts = labels[labels >= 0].bincount(minlength=classes)
+    return tuple((counts / counts.sum().clamp(min=1)).tolist())

@@ -14,6 +14,7 @@ from gantlet.core.game import Spec
 from gantlet.core.registry import Slot, game
 from gantlet.games.arena import Arena, built, separate
 from gantlet.games.duel import Duel, Times
+from gantlet.games.labels import told
 
 FAR = -15.0  # under this logit softplus(v) is exp(v) (1 - exp(v) / 2) to float64's precision
 
@@ -61,6 +62,7 @@ class D2GAN(Duel):
         g_steps: Times = 1,
     ) -> None:
         super().__init__()
+        spec = told(spec, conditional=False)
         net = built("generator", G, spec)
         arena = Arena(
             spec,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gantlet.core.game import Batch, Game, Loss, Turn
 from gantlet.core.when import Now
 from gantlet.games.arena import Arena, Played
+from gantlet.games.labels import Labelled, with_labels
 
 Times = Annotated[int, Field(ge=1, le=100)]
 
@@ -25,6 +26,8 @@ class Duel(Game, ABC):
         """The two sides, and how often each plays in a round."""
         self.arena, self.G, self.z_dim = arena, G, z_dim
         self.d_steps, self.g_steps = d_steps, g_steps
+        self.labelled = isinstance(G, Labelled)
+        self.classes = G.classes if isinstance(G, Labelled) else 0
 
     def owns(self) -> dict[str, list[nn.Module]]:
         return {"D": [self.arena.critics], "G": [self.G]}
@@ -48,7 +51,10 @@ class Duel(Game, ABC):
         return [self.G, *self.arena.stagers]
 
     def stage(self, batch: Batch, now: Now) -> Played:
-        return self.arena.scene(batch, now, self.G, self.z_dim)
+        return self.arena.scene(with_labels(batch) if self.labelled else batch, now, self.G, self.z_dim)
+
+    def classes_of(self, z: Tensor) -> Tensor | None:
+        return self.G.classes_of(z) if isinstance(self.G, Labelled) else None
 
     def generate(self, z: Tensor, *given: Tensor) -> Tensor:
         fake: Tensor = self.G(z, *given)

@@ -16,6 +16,7 @@ from gantlet.core.game import Loss, Spec
 from gantlet.core.registry import Slot, game
 from gantlet.games.arena import Arena, Merge, Played, built, separate
 from gantlet.games.duel import Duel, Times
+from gantlet.games.labels import told
 
 
 def soft_mean(said: Tensor, sharpness: Tensor | float) -> Tensor:
@@ -99,6 +100,7 @@ class GMAN(Duel):
         g_steps: Times = 1,
     ) -> None:
         super().__init__()
+        spec = told(spec, conditional=False)
         net = built("generator", G, spec)
         arena = Arena(
             spec,

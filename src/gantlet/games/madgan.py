@@ -19,6 +19,7 @@ from gantlet.core.trick import Given, Trick
 from gantlet.core.when import Now
 from gantlet.games.arena import Arena, Played, built, separate
 from gantlet.games.duel import Duel, Times
+from gantlet.games.labels import told
 from gantlet.games.mixture import InTurn, Mixture
 
 
@@ -122,6 +123,7 @@ class MADGAN(Duel):
         g_steps: Times = 1,
     ) -> None:
         super().__init__()
+        spec = told(spec, conditional=False)
         nets = [built("generator", separate("G", G, generators), spec) for _ in range(generators)]
         arena = Arena(
             spec,

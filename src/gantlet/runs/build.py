@@ -9,6 +9,7 @@ import torch
 
 from gantlet.core import registry
 from gantlet.core.engine import Engine
+from gantlet.core.errors import InputError
 from gantlet.core.game import Game, Spec
 from gantlet.core.machine import Ranks, pick_precision
 from gantlet.core.noise import key_of
@@ -34,6 +35,31 @@ def decide(recipe: Recipe, device: torch.device) -> Decided:
     wanted = recipe["channels_last"]
     # measured: low precision kernels want channels last; for float32 on a CPU the layouts are equal within noise
     return Decided(str(device), precision, precision != "float32" if wanted is None else wanted)
+
+
+def spec_of(recipe: Recipe, dataset: Dataset) -> Spec:
+    """The data as it is played: classes are equally frequent where they are balanced."""
+    return dataset.spec._replace(shares=()) if recipe["balanced"] else dataset.spec
+
+
+def stream_of(recipe: Recipe, dataset: Dataset) -> Stream:
+    """The data in the order in which the recipe sees it."""
+    return Stream(dataset, seed=recipe["seed"], flip=recipe["flip"], balanced=recipe["balanced"])
+
+
+def refuse_unlabelled(game: Game, dataset: Dataset) -> None:
+    """InputError where a game reads labels and rows have none."""
+    labels = dataset.labels_array() if game.labelled else None
+    if game.labelled and labels is None:
+        raise InputError(
+            f"{dataset.name}: {type(game).__name__.lower()} reads labels and there are none; see labels=true"
+        )
+    missing = 0 if labels is None else int((labels < 0).sum())
+    if missing:
+        raise InputError(
+            f"{dataset.name}: {missing:,} of {len(dataset):,} rows have no label, and this game tells its networks each "
+            "row's class; complete the labels, take the rows out, or use conditional=false"
+        )
 
 
 def build(
@@ -68,8 +94,8 @@ def build(
 
 def seconds_per_step(recipe: Recipe, dataset: Dataset, decided: Decided) -> float:
     """Measured on a state that is thrown away: one step to warm up, then two, or the first alone if it was long."""
-    state, engine = build(recipe, dataset.spec, decided, steps=recipe["steps"])
-    data = Stream(dataset, seed=recipe["seed"])
+    state, engine = build(recipe, spec_of(recipe, dataset), decided, steps=recipe["steps"])
+    data = stream_of(recipe, dataset)
     times = []
     for _ in range(3):
         began = time.perf_counter()

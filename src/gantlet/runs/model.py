@@ -59,7 +59,7 @@ def config_of(tree: dict[str, Any], spec: Spec, **facts: Any) -> dict[str, Any]:
         "gantlet": 1,
         "game": tree["game"],
         "spec": {"shape": list(spec.shape), "classes": spec.classes, "given": [list(g) for g in spec.given],
-                 "count": spec.count},
+                 "count": spec.count, "shares": list(spec.shares)},
         **facts,
     }  # fmt: skip
 
@@ -102,7 +102,7 @@ def load(folder: Path, *, device: str | torch.device | None = None, game: Game |
         raise InputError(f"{folder}: {CONFIG} is not of a gantlet model")
     facts = config["spec"]
     spec = Spec(tuple(facts["shape"]), classes=facts["classes"], given=tuple(tuple(g) for g in facts["given"]),
-                count=facts["count"])  # fmt: skip
+                count=facts["count"], shares=tuple(facts.get("shares", ())))  # fmt: skip
     if game is None:
         tree, faults = registry.check("game", config["game"], "game")
         if faults:

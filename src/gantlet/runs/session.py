@@ -21,9 +21,9 @@ from gantlet.core.recipe import Recipe
 from gantlet.core.state import State
 from gantlet.core.train import Stop, Watch, train
 from gantlet.core.when import at
-from gantlet.data import Dataset, Prefetch, Stream
+from gantlet.data import Dataset, Prefetch
 from gantlet.runs import checkpoint, model
-from gantlet.runs.build import Decided, build, decide, numbers
+from gantlet.runs.build import Decided, build, decide, numbers, refuse_unlabelled, spec_of, stream_of
 from gantlet.runs.folder import Log, RunFolder
 from gantlet.runs.memory import out_of_memory, rows_that_fit
 from gantlet.runs.samples import can_be_drawn, draw, looked_at
@@ -90,7 +90,8 @@ class Session:
         """A run from its first step; run.yaml is written before anything is trained."""
         decided = decide(recipe, device)
         ranks = Ranks.join(device)
-        state, engine = build(recipe, dataset.spec, decided, steps=recipe["steps"], ranks=ranks, game=game)
+        state, engine = build(recipe, spec_of(recipe, dataset), decided, steps=recipe["steps"], ranks=ranks, game=game)
+        refuse_unlabelled(state.game, dataset)
         facts = {
             "gantlet": gantlet.__version__,
             "recipe": recipe.name,
@@ -117,7 +118,8 @@ class Session:
         decided = _decided(facts, recipe, device)
         _compare(facts, dataset, torch.device(decided.device), show)
         ranks = Ranks.join(torch.device(decided.device))
-        state, engine = build(recipe, dataset.spec, decided, steps=recipe["steps"], ranks=ranks, game=game)
+        state, engine = build(recipe, spec_of(recipe, dataset), decided, steps=recipe["steps"], ranks=ranks, game=game)
+        refuse_unlabelled(state.game, dataset)
         if checkpoint.states(folder.state):
             _take_over(state, folder, recipe, show)
         else:
@@ -133,7 +135,7 @@ class Session:
         self._began = time.monotonic()
         self._mark = (self._began, self.state.now.step, self.state.now.images)
         self.log = Log(self.folder) if self.engine.ranks.first else None
-        feed = Prefetch(self._stream())
+        feed = Prefetch(stream_of(self.recipe, self.dataset))
         try:
             with signals() as asked:  # they wait until the last state is on disk
                 reason = self._play(feed, [*watch, *self._watchers(asked, minutes)])
@@ -157,9 +159,6 @@ class Session:
         except Stop as stop:
             return str(stop) if self.state.now.step < self.steps else "done"
         return "done"
-
-    def _stream(self) -> Stream:
-        return Stream(self.dataset, seed=self.recipe["seed"], flip=self.recipe["flip"])
 
     def _watchers(self, asked: list[str], minutes: float | None) -> list[Watch]:
         def due(interval: int) -> Callable[[Any], bool]:
@@ -235,7 +234,7 @@ class Session:
     def _config(self) -> dict[str, Any]:
         now = self.state.now
         return model.config_of(
-            self.recipe.tree, self.dataset.spec, recipe=self.recipe.name, data=self.dataset.name,
+            self.recipe.tree, spec_of(self.recipe, self.dataset), recipe=self.recipe.name, data=self.dataset.name,
             step=now.step, images=now.images, averaged=bool(self.state.averages),
         )  # fmt: skip
 
