@@ -117,6 +117,13 @@ def play(
     return Play(state, engine, data, made)
 
 
+def state_of(game: Game, dynamics: str = "alternating", lr: float = 0.1) -> State:
+    """A state of a game of one's own, moved by gradient descent."""
+    tree, _ = registry.check("optimizer", {"use": "sgd", "lr": lr})
+    player = registry.bind("optimizer", tree, total=10)
+    return State.begin(game, dict.fromkeys(game.owns(), player), registry.dynamics.find(dynamics).fn())
+
+
 @cache
 def accepts(name: str, dynamics: str) -> bool:
     """Does this dynamics play this recipe?"""

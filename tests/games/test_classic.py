@@ -12,14 +12,14 @@ from gantlet.core.engine import Engine
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Game, Loss, Spec, Turn
 from gantlet.core.noise import normal
-from gantlet.core.state import Average, State
+from gantlet.core.state import Average
 from gantlet.core.train import train
 from gantlet.core.trick import Trick
 from gantlet.core.when import Now
 from gantlet.games.arena import Arena, Played
 from gantlet.games.classic import Classic
 from gantlet.losses.penalties import Penalty
-from helpers import DYNAMICS, GAMES, POINTS, Rows, largest_gap, play, same
+from helpers import DYNAMICS, GAMES, POINTS, Rows, largest_gap, play, same, state_of
 
 SPEC = Spec((2,))
 
@@ -46,12 +46,6 @@ class Tilt(nn.Module):
 
     def forward(self, x: Tensor) -> Verdict:
         return Verdict(x @ self.w, (x,))
-
-
-def state_of(game: Game, dynamics: str = "alternating", lr: float = 0.1) -> State:
-    tree, _ = registry.check("optimizer", {"use": "sgd", "lr": lr})
-    player = registry.bind("optimizer", tree, total=10)
-    return State.begin(game, dict.fromkeys(game.owns(), player), registry.dynamics.find(dynamics).fn())
 
 
 def test_what_d_and_g_want() -> None:

@@ -13,8 +13,7 @@ from gantlet.core.game import Batch, Spec
 from gantlet.core.train import train
 from gantlet.core.when import Now
 from gantlet.games.classic import Classic
-from helpers import Rows, play
-from test_classic import state_of
+from helpers import Rows, play, state_of
 
 SPEC = Spec((2,), classes=3, shares=(0.5, 0.3, 0.2))
 
