@@ -29,7 +29,9 @@ from gantlet.metrics.learn import train_classifier
 Say = Callable[[str], None]
 Damage = Callable[[Batch, Batch], Batch]  # (reference, perfect fakes) -> fakes
 PAIRED = ("psnr", "ssim", "ms-ssim")  # row against row: not of two sets
-LEFT_OUT = (*PAIRED, "path-length", "modes", "curve", "accuracy-score")  # of a generator, of points, of labels
+# of a generator, of points, of labels
+LEFT_OUT = (*PAIRED, "path-length", "modes", "curve", "accuracy-score", "equivariance", "reconstruction")
+LEFT_OUT += ("purity", "error-rate")
 
 
 def noisy(amount: float) -> Damage:

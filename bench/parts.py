@@ -38,7 +38,12 @@ NEEDS: dict[Part, list[str]] = {
     ("penalty", "dragan"): ["penalties.dragan.weight=0.1"],
     ("penalty", "lecam"): ["penalties.lecam.after=5"],  # its own 1,000 steps would leave it out of so short a training
     ("trick", "virtual-batch-norm"): ["G.batch_norm=true"],
+    ("trick", "self-supervised"): ["D=r3", "D.width=8", "D.widest=16", "D.blocks=1"],  # it names what to decode
     ("trick", "image-pool"): ["tricks.image-pool.size=32"],
+    ("trick", "concat-labels"): ["conditional=true"],
+    ("trick", "projection"): ["conditional=true", "tricks.concat-labels.role=G"],
+    ("trick", "ac-gan"): ["conditional=true", "tricks.concat-labels.role=G"],
+    ("trick", "reacgan"): ["conditional=true", "tricks.concat-labels.role=G"],
     ("dynamics", "unrolled"): ["dynamics.k=2"],  # of five: the table is long
 }
 ON_IMAGES: set[Part] = {

@@ -30,7 +30,7 @@ def measure(*, data: str | None = None, quick: bool = False, say: Say = print) -
 
 def _cell(name: str, images: int, source: str, say: Say) -> dict[str, Any]:
     recipe = api.recipe(name)
-    steps = images // (recipe["batch"] * recipe["game.d_steps"])
+    steps = images // (recipe["batch"] * recipe["game"].get("d_steps", 1))
     with tempfile.TemporaryDirectory() as out:
         untrained = api.train(recipe.override("steps=1"), data=source, out=Path(out) / "one", device="cpu").score
         began = time.perf_counter()

@@ -31,12 +31,25 @@ from gantlet.core.train import train
 
 RECIPES = sorted(registry.recipe.parts)
 # recipes that are played differently: `auto` without data is another recipe
-GAMES = sorted({recipe(n).to_yaml(): n for n in RECIPES}.values())
+DISTINCT = sorted({recipe(n).to_yaml(): n for n in RECIPES}.values())
+GAMES = [n for n in DISTINCT if set(recipe(n)["players"]) == {"D", "G"}]
+OTHER_PLAYERS = [n for n in DISTINCT if n not in GAMES]  # one player, or others than D and G
 DYNAMICS = sorted(registry.dynamics.parts)
 OPTIMIZERS = sorted(registry.optimizer.parts)
 IMAGES = Spec((1, 8, 8), classes=3)
 POINTS = Spec((2,))
-SMALL = {"width": 4, "widest": 8, "z": 6, "hidden": [8]}  # what makes any network of the package narrow
+# what makes any network of the package narrow
+SMALL = {
+    "width": 4,
+    "widest": 8,
+    "z": 6,
+    "w": 8,
+    "hidden": [8],
+    "frame": 2,
+    "units": 12,
+    "categorical": [3],
+    "continuous": 1,
+}
 
 
 @dataclass
@@ -149,6 +162,11 @@ def covering(
     return chosen
 
 
+# one recipe for each game, and those with a state of their own kind: all dynamics and optimisers meet these
+LAWS = [
+    "mlp", "dcgan", "sngan", "wgan-gp", "r1gan", "gman", "d2gan", "mad-gan", "infogan", "acgan", "biggan", "progan",
+    "stylegan2-ada",
+]  # fmt: skip
 # every dynamics with perceptrons, with batch norm and with the recipe that converges; every recipe with two dynamics
 KEY = ("mlp", "dcgan", "r1gan")
 PLAYABLE = [

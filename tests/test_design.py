@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "gantlet"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # a folder imports only from folders before it (design.md, section 3)
-LAYERS = ["core", "dynamics", "losses", "nets", "augment", "tricks", "data", "games", "metrics", "doctor", "runs"]
-LAYERS += ["tasks", "recipes", "export", "serve", "studio", "api", "cli"]
+LAYERS = ["core", "dynamics", "losses", "nets", "augment", "tricks", "data", "games", "metrics", "doctor", "explore"]
+LAYERS += ["runs", "tasks", "recipes", "export", "serve", "studio", "api", "cli"]
 HEAVY = {"torch", "torchvision", "numpy", "safetensors", "PIL", "datasets", "pyarrow"}
 MAX_FILE, MAX_FUNCTION, MAX_DEPTH, MAX_LADDER = 330, 60, 4, 2
 

@@ -69,6 +69,8 @@ if TYPE_CHECKING:  # `as` the same name: exported on purpose
 
 
 def __getattr__(name: str) -> Any:
+    if name == "explore":  # a module of its own: latent tools
+        return import_module("gantlet.explore")
     if name not in _HOME:
         raise AttributeError(f"module 'gantlet' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -34,6 +34,7 @@ from gantlet.data.source import KNOWN, split_of
 from gantlet.metrics import EvaluationReport
 from gantlet.recipes.auto import facts_of
 from gantlet.runs import model as models
+from gantlet.runs import transfer
 from gantlet.runs.build import decide, seconds_per_step
 from gantlet.runs.folder import RunFolder, recipe_of
 from gantlet.runs.model import Model
@@ -60,12 +61,14 @@ def train(
     watch: Sequence[Watch] = (),
     show: Show | None = None,
     players: Mapping[str, Any] | None = None,
+    start: str | Path | None = None,
     **values: Any,
 ) -> Outcome:
     """Train a recipe (by name, from a run.yaml, or an object) or your own Game; `.path` of the result is the run folder.
 
     `changes` are dotted paths (`"penalties.r1.gamma=4"`); `values` are top-level options (`batch=32`). `players` gives
     each player of a Game its optimiser; Adam without it. With `resume` the run in `out` (or the run.yaml named) goes on.
+    `start` names other weights to begin from (a run, a saved model, a Hub id): what fits by name and shape is loaded.
     Raises InputError for what was asked wrongly, NonFiniteError and StateError for what failed.
     """
     show = show or Quiet()
@@ -73,16 +76,22 @@ def train(
     if players is not None:
         given["players"] = dict(players)
     game = what if isinstance(what, Game) else None
-    session = (_resumed if resume else _begun)(what, game, changes, given, data=data, out=out, device=device, show=show)
+    if resume and start is not None:
+        raise InputError("resume: a run goes on with its own weights; leave --from (start=) out, or begin another run")
+    if resume:
+        session = _resumed(what, game, changes, given, data=data, out=out, device=device, show=show)
+    else:
+        session = _begun(what, game, changes, given, data=data, out=out, device=device, show=show, start=start)
     return session.run(minutes=minutes, watch=watch)
 
 
 def _begun(
     what: Any, game: Game | None, changes: Sequence[str], values: dict[str, Any], *,
-    data: Source | None, out: str | Path | None, device: str | None, show: Show,
+    data: Source | None, out: str | Path | None, device: str | None, show: Show, start: str | Path | None,
 ) -> Session:  # fmt: skip
     place = pick_device(device)
     ranks = Ranks.join(place)
+    start = start if start is not None else _repeated(what)
     base = base_recipe(what) if game is None else Recipe(type(game).__name__.lower(), _code_tree(game))
     wanted = base.override(*changes, **values)
     folder = _new_folder(out, wanted.name, ranks)
@@ -93,7 +102,9 @@ def _begun(
     if wanted.why:
         show.say("auto:\n" + "\n".join(f"  {line}" for line in wanted.why))
     said = [*changes, *(f"{k}={v}" for k, v in values.items())]
-    return Session.new(wanted, dataset, folder, device=place, show=show, game=game, changes=said)
+    if start is None:
+        return Session.new(wanted, dataset, folder, device=place, show=show, game=game, changes=said)
+    return transfer.begun(start, wanted, dataset, folder, device=place, show=show, game=game, changes=said)
 
 
 def _new_folder(out: str | Path | None, recipe: str, ranks: Ranks) -> RunFolder:
@@ -120,6 +131,14 @@ def _resumed(
     ranks = Ranks.join(place)
     dataset = ranks.first_alone(lambda: opened(wanted, data, show.say))
     return Session.resume(wanted, dataset, folder, show=show, device=place, game=game)
+
+
+def _repeated(what: Any) -> str | None:
+    """The weights that a run which is repeated from its run.yaml started from."""
+    if not isinstance(what, str | Path) or str(what) in registry.recipe.parts:
+        return None
+    file = RunFolder(what).yaml if Path(what).is_dir() else Path(what)
+    return transfer.repeated(read_yaml(file)) if file.suffix in (".yaml", ".yml") and file.is_file() else None
 
 
 def base_recipe(what: Any) -> Recipe:
@@ -249,14 +268,15 @@ def evaluate(
 
     Both are a SOURCE, a data set or a tensor; `fake` may also be a run, a saved model or a Hub id. A run alone,
     `evaluate(run)`, is judged by the data it was trained on. Features and metrics are chosen by the data where none are
-    named; `n` samples a set, `seeds` sets of a generator. Further options: weights ("averaged", "best"), reference (rows
-    of the real set at most), seed, intervals, classifier, batch, and how images are opened (size, channels, fit, bad_files).
+    named; `n` samples a set, `seeds` sets of a generator. Further options: weights ("averaged", "best"), truncation,
+    reference (rows of the real set at most), seed, intervals, classifier, batch, and how images are opened (size,
+    channels, fit, bad_files).
     """
     from gantlet.runs.evaluation import HOW, OPTIONS, Wanted, measured
 
     if fake is None:
         real, fake = None, real
-    known = {*OPTIONS, *HOW, "weights", "reference", "batch"}
+    known = {*OPTIONS, *HOW, "weights", "reference", "batch", "truncation"}
     faults = [f"evaluate has no option {name!r}; {nearest(name, known)}" for name in options if name not in known]
     if faults:
         raise InputError(faults)

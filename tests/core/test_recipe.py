@@ -171,3 +171,9 @@ def test_unknown_recipes_and_texts_that_are_none(tmp_path: Path) -> None:
         read_yaml(tmp_path / "x.yaml")
     with pytest.raises(InputError, match=r"y\.yaml: cannot be read"):
         read_yaml(tmp_path / "y.yaml")
+
+
+def test_powers_of_ten_are_numbers_where_a_schedule_stood() -> None:
+    """YAML takes 1e-3 for text, which would be the name of a schedule."""
+    made = recipe("small").override("players.G.lr=1e-3", "players.D.lr=2E-4")
+    assert (made["players.G.lr"], made["players.D.lr"]) == (1e-3, 2e-4)

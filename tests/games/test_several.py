@@ -53,7 +53,7 @@ def test_every_critic_and_every_generator_moves(name: str) -> None:
     made = play(name)
     critics = list(made.state.game.arena.critics.critics.values())
     generators = list(getattr(made.state.game.G, "generators", [made.state.game.G]))
-    assert (len(critics), len(generators)) == {"gman": (3, 1), "d2gan": (2, 1), "mad-gan": (1, 4)}[name]
+    assert (len(critics), len(generators)) == {"gman": (5, 1), "d2gan": (2, 1), "mad-gan": (1, 4)}[name]
     for nets in (critics, generators):
         weights = [[w.detach().clone() for w in net.parameters() if w.dim() > 1] for net in nets]
         assert all(not torch.equal(a, b) for one, two in itertools.combinations(weights, 2) for a, b in zip(one, two))

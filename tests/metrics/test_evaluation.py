@@ -36,8 +36,11 @@ def without_floor(answer: dict[str, Any]) -> dict[str, Any]:
 POINTS = ("modes", "curve")  # what these measure is points in the plane
 OWN: dict[str, dict[str, Any]] = {  # options without which a metric does not fit 100 images of 8 x 8
     "modes": {"centres": [(0.0, 0.0)], "sigma": 1.0}, "ssim": {"window": "uniform"}, "path-length": {"pairs": 20},
-    "accuracy-score": {"epochs": 1}, "swd": {"images": 50, "ways": 16},
+    "accuracy-score": {"epochs": 1}, "equivariance": {"pictures": 4}, "swd": {"images": 50, "ways": 16},
 }  # fmt: skip
+
+
+MODELS = {"purity": "infogan", "error-rate": "semi", "reconstruction": "autoencoder"}  # what they are of
 
 
 @pytest.mark.parametrize("name", list(registry.metric.parts))
@@ -47,7 +50,9 @@ def test_every_registered_metric_answers_plain_numbers(name: str, judge: Classif
     big = torch.rand(8, 1, 176, 176) * 2 - 1
     sets = (points, points, points) if name in POINTS else tuple(digits.cut(i, i + 100) for i in (0, 100, 200))
     real, fake, held = (big, (big + 0.1).clamp(-1, 1), None) if name == "ms-ssim" else sets
-    tree, _ = registry.check("game", api.recipe("r1gan")["game"])
+    small = {"use": "style3", "z": 6, "w": 8, "width": 4}  # r1gan, whose generator can be moved
+    tree, _ = registry.check("game", {**api.recipe("r1gan")["game"], "G": small})
+    tree = api.recipe(MODELS[name])["game"] if name in MODELS else tree
     game = registry.bind("game", tree, total=1)(digits.spec)
     got = evaluate(
         real, fake, metrics={"it": registry.use(name, **OWN.get(name, {}))}, classifier=judge, held_out=held,

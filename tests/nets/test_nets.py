@@ -17,7 +17,15 @@ from gantlet.nets.layers import Crop, Double, halvings
 from helpers import POINTS, SMALL
 
 GENERATORS, CRITICS = sorted(registry.generator.parts), sorted(registry.critic.parts)
-BEYOND = {"cnn"}  # generators that reach beyond -1..1: samples are clamped when they are looked at
+BEYOND = {
+    "cnn",
+    "progan",
+    "r3",
+    "style",
+    "style2",
+    "style3",
+    "vit",
+}  # generators that reach beyond -1..1: samples are clamped when they are looked at
 TAKE_POINTS = {"mlp", "autoencoder", "fourier", "maxout"}
 SHAPES = [(1, 8, 8), (3, 28, 28), (4, 64, 64), (2, 17, 31), (3, 48, 20), (1, 4, 5)]  # every size, every channel count
 

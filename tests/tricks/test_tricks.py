@@ -300,6 +300,18 @@ def ada() -> None:
     assert torch.equal(made("ada", policy=("brightness",)).shown(x, (), Now(), "real")[0], x)  # p begins at 0
 
 
+def blurring() -> None:
+    """Of one bright pixel half way through, its neighbour has exp(-1 / (2 s^2)) as much, s = 0.5 sigma of the side."""
+    trick = made("blurring", sigma=0.1, images=100)
+    x = torch.zeros(1, 1, 21, 21)
+    x[0, 0, 10, 10] = 1
+    seen = trick.shown(x, (), Now(images=50), "real")[0][0, 0]
+    assert float(seen.sum()) == pytest.approx(1, abs=1e-5)
+    assert float(seen[10, 11] / seen[10, 10]) == pytest.approx(math.exp(-0.5 / 1.05**2), rel=1e-5)
+    assert torch.allclose(trick.shown(torch.ones(1, 1, 5, 9), (), Now(), "fake")[0], torch.ones(1, 1, 5, 9))
+    assert trick.shown(x, (), Now(images=100), "real")[0] is x
+
+
 def apa() -> None:
     """The reals whose draw is below p are the fakes of their rows."""
     trick = made("apa")
@@ -313,11 +325,81 @@ def apa() -> None:
     assert torch.equal(fake, FAKE)
 
 
+def freeze_d() -> None:
+    """The first layer asks for no gradient, the second does."""
+    net = nn.Sequential(nn.Linear(2, 3), nn.LeakyReLU(), nn.Linear(3, 1))
+    assert made("freeze-d", layers=1).dress("D", net, Spec((2,))) is net
+    assert [p.requires_grad for p in net.parameters()] == [False, False, True, True]
+    assert all(p.requires_grad for p in made("freeze-d").dress("G", nn.Linear(2, 2), Spec((2,))).parameters())
+
+
+def self_supervised() -> None:
+    """Decoders that draw nothing lose E |x| twice, of wholes and of quarters (the rest in test_self_supervised.py)."""
+    critic = nn.Sequential(Tilt())
+    critic.decodable = ((0, 1, 0), (0, 1, 0))  # type: ignore[assignment]
+    critic = made("self-supervised").dress("D", critic, Spec((1, 4, 4)))
+    for weight in critic.get_submodule("decoders").parameters():
+        nn.init.zeros_(weight)
+    x = -0.5 * torch.ones(2, 1, 4, 4)
+    seen = Evidence(Critics({"D": critic}), x, x, (), [Verdict(x.mean((1, 2, 3)), (x,))], [], Now())
+    assert number(made("self-supervised", weight=2.0).d_terms(seen)[""]) == pytest.approx(2 * 2 * 0.5)
+
+
+CLASSES = torch.tensor([0, 2, 1, 0])
+
+
+def told(name: str, **options: Any) -> tuple[Trick, nn.Module, nn.Linear]:
+    """A trick, a critic of one linear layer that it dressed, and that layer."""
+    trick, layer = made(name, **options), nn.Linear(2, 1).double()
+    spec = trick.critic_spec(Spec((2,), classes=3))
+    return trick, trick.dress("D", nn.Sequential(layer, nn.Flatten(0)), spec).double(), layer
+
+
+def concat_labels() -> None:
+    """w . [x, onehot(y)] + b: what a class adds is its own weight (the rest in test_class_tricks.py)."""
+    _, D, layer = told("concat-labels")
+    gap = D(REAL, CLASSES) - layer(REAL).squeeze(1)
+    more = next(p for n, p in D.named_parameters() if n.endswith("more.weight"))
+    assert torch.allclose(gap, more[0, CLASSES])
+
+
+def projection() -> None:
+    """w . x + b + v_y . x"""
+    _, D, layer = told("projection")
+    assert torch.allclose(D(REAL, CLASSES).logits, layer(REAL).squeeze(1) + (D.embed.weight[CLASSES] * REAL).sum(1))
+
+
+def ac_gan() -> None:
+    """Both sides of four samples whose classes a classifier without weights cannot tell: log 3 each."""
+    trick, D, _ = told("ac-gan", weight=2.0)
+    nn.init.zeros_(D.classifier.weight)
+    critics = Critics({"D": D})
+    seen = Evidence(critics, REAL, FAKE, (CLASSES,), critics(REAL, CLASSES), critics(FAKE, CLASSES), Now())
+    assert number(trick.d_terms(seen)[""]) == pytest.approx(2 * 2 * math.log(3))
+    assert number(trick.g_terms(seen)[""]) == pytest.approx(2 * math.log(3))
+
+
+def reacgan() -> None:
+    """All samples and proxies on one spot, near enough: log(1 + e^((1 - m_n) / t) j), j the samples of other classes."""
+    trick, D, _ = told("reacgan", weight=1.0, embed=1, temperature=0.5, negative=0.2)
+    nn.init.ones_(D.proxies)
+    nn.init.zeros_(D.project.weight), nn.init.ones_(D.project.bias)
+    critics = Critics({"D": D})
+    seen = Evidence(critics, REAL, FAKE, (CLASSES,), critics(REAL, CLASSES), critics(FAKE, CLASSES), Now())
+    others = [2, 3, 3, 2]
+    want = sum(math.log(1 + j * math.exp(0.8 / 0.5)) for j in others) / 4
+    assert number(trick.d_terms(seen)[""]) == pytest.approx(want)
+
+
 BY_HAND: dict[str, Callable[[], None]] = {
+    "ac-gan": ac_gan,
     "ada": ada,
     "apa": apa,
+    "blurring": blurring,
+    "concat-labels": concat_labels,
     "diffaugment": diffaugment,
     "feature-matching": feature_matching,
+    "freeze-d": freeze_d,
     "historical-averaging": historical_averaging,
     "image-pool": image_pool,
     "instance-noise": instance_noise,
@@ -327,6 +409,9 @@ BY_HAND: dict[str, Callable[[], None]] = {
     "minibatch-discrimination": minibatch_discrimination,
     "minibatch-stddev": minibatch_stddev,
     "packing": packing,
+    "projection": projection,
+    "reacgan": reacgan,
+    "self-supervised": self_supervised,
     "top-k": top_k,
     "virtual-batch-norm": virtual_batch_norm,
 }

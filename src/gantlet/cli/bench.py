@@ -18,6 +18,7 @@ def bench(
     data: Annotated[str | None, typer.Option(help="The SOURCE it is measured on, where it needs one.")] = None,
     cell: Annotated[str | None, typer.Option(help="Only these cells of the table: A,B.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after so long; what is done is kept.", min=0)] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the page here, where the benchmark makes one.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A shorter measurement, not for the tables.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
@@ -43,9 +44,14 @@ def bench(
         for option in given
         if option not in inspect.signature(module.measure).parameters
     ]
+    if out is not None and not hasattr(module, "write"):
+        faults.append(f"--out: bench {name} makes no page; leave it out")
     if faults:
         raise InputError(faults)
     table: dict[str, Any] = module.measure(data=data, quick=quick, say=lambda text: typer.echo(text, err=True), **given)
+    if out is not None:
+        for path in module.write(table, out):
+            typer.echo(f"wrote {path}", err=True)
     typer.echo(json_.dumps(table) if json else module.text(table))
 
 

@@ -24,6 +24,7 @@ def evaluate(
     seeds: Annotated[int | None, typer.Option(help="Independent sets of a generator.", min=1)] = None,
     reference: Annotated[int | None, typer.Option(help="Rows of the real data at most.", min=2)] = None,
     weights: Annotated[str, typer.Option(help="averaged, or best: what scored best on the way.")] = "averaged",
+    truncation: Annotated[float | None, typer.Option(help="Judge truncated samples; see gantlet sample.")] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for report.json and a page.")] = None,
     against: Annotated[Path | None, typer.Option(help="Another report.json: are the two comparable?")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
@@ -44,7 +45,7 @@ def evaluate(
 
     names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
     wanted = Wanted(features=features, metrics=names, n=n, seeds=seeds, weights=weights, reference=reference,
-                    device=device, how=_how(how or [], HOW))  # fmt: skip
+                    truncation=truncation, device=device, how=_how(how or [], HOW))  # fmt: skip
     made = Evaluation(data, what, wanted, say)
     page = made.write(out)
     if json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,10 +14,11 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
 ) -> None:  # fmt: skip
-    """What there is: recipes, or the parts of one kind, each with its formula and paper."""
+    """What there is: recipes by family, or the parts of one kind, each with its formula and paper."""
     from gantlet import api
     from gantlet.core import registry
     from gantlet.core.errors import InputError, nearest
+    from gantlet.recipes.measured import facts_of
 
     api.plug_in(with_ or [])
     kinds = registry.KINDS
@@ -25,16 +26,71 @@ def list_(
     wanted = names.get(kind or "recipe")
     if wanted is None:
         raise InputError(f"no kind of part named {kind!r}; {nearest(str(kind), names)}")
-    parts = kinds[wanted].parts
-    if json:
-        typer.echo(json_.dumps({name: part.doc for name, part in parts.items()}))
+    docs = {name: part.doc for name, part in kinds[wanted].parts.items()}
+    if wanted == "recipe":
+        facts = {name: {"about": doc, **facts_of(name)} for name, doc in docs.items()}
+        if json:
+            typer.echo(json_.dumps(facts))
+            return
+        _recipes(facts)
+    elif json:
+        typer.echo(json_.dumps(docs))
         return
-    width = max((len(name) for name in parts), default=0)
-    for name, part in parts.items():
-        typer.echo(f"{name:<{width}}  {part.doc}")
+    else:
+        _parts(docs)
     if wanted == "dynamics":  # half of how a game moves is how each player does
         typer.echo("\nand by each player's optimizer (players.G.use=...):")
-        for name, part in kinds["optimizer"].parts.items():
-            typer.echo(f"{name:<{width}}  {part.doc}")
+        _parts({name: part.doc for name, part in kinds["optimizer"].parts.items()})
     if kind is None:
         typer.echo(f"\nother kinds: {', '.join(k for k in kinds if k != 'recipe')}")
+
+
+def _parts(docs: dict[str, str]) -> None:
+    width = max((len(name) for name in docs), default=0)
+    for name, doc in docs.items():
+        typer.echo(f"{name:<{width}}  {doc}")
+
+
+OWN = "yours"  # the family of recipes that say nothing of themselves
+
+
+def _recipes(facts: dict[str, dict[str, Any]]) -> None:
+    """A row a recipe, by family and year."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=140)
+    table = Table(
+        "recipe", "year", Column("what one takes it for", overflow="fold"), "paper", Column("weights", justify="right"),
+        "measured", box=None, pad_edge=False,
+    )  # fmt: skip
+    families = dict.fromkeys(f.get("family", OWN) for f in facts.values())
+    for family in families:
+        table.add_row(f"[bold]{family}[/bold]")
+        mine = [(n, f) for n, f in facts.items() if f.get("family", OWN) == family]
+        for name, f in sorted(mine, key=lambda pair: pair[1].get("year", 0)):
+            found = f["measured"]
+            weights = f"{found['weights'] / 1e6:.2f} M" if found else ""
+            table.add_row(
+                f"  {name}",
+                str(f.get("year", "")),
+                f.get("use", f["about"]),
+                f.get("paper", ""),
+                weights,
+                _score(found),
+            )
+    console.print(table)
+    console.print(
+        "\nmeasured: how many times nearer to the data (kernel distance in MobileNetV2's features) than an untrained "
+        "generator or the mean image after so many minutes; weights: of what generates, there. docs/zoo.md has the rest. "
+        "gantlet show NAME: every option.",
+        highlight=False,
+    )
+
+
+def _score(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    said = f"{found['times']:.3g} x on {found['set']}, {found['minutes']:g} min"
+    return said if found["works"] else f"{said}: does not work"

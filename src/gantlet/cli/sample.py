@@ -11,8 +11,15 @@ import typer
 def sample(
     run: Annotated[str, typer.Argument(help="A run, a saved model, or a Hub id.")],
     n: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 64,
-    seed: Annotated[int, typer.Option(help="Sample i follows from (seed, i) alone.")] = 0,
-    out: Annotated[Path, typer.Option(help="A .png, a .npy, or a folder.")] = Path("samples.png"),
+    seed: Annotated[int, typer.Option(help="Sample i follows from (seed, i) and its class alone.")] = 0,
+    class_: Annotated[
+        list[str] | None, typer.Option("--class", help="A class by number or name; several take turns.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="A .png, a .npy, or a folder (of a folder a class).")] = Path("samples.png"),
+    labels: Annotated[bool, typer.Option("--labels", help="Also a labels.csv in the folder.")] = False,
+    truncation: Annotated[
+        float | None, typer.Option(help="0.7, say: styles drawn to their mean, or latents kept within -t..t.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
     with_: Annotated[list[str] | None, typer.Option("--with", help="A module of yours that registers parts.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
@@ -22,4 +29,5 @@ def sample(
     from gantlet.runs.samples import write
 
     api.plug_in(with_ or [])
-    typer.echo(write(api.load(run, device=device), n=n, seed=seed, out=out))
+    model = api.load(run, device=device).truncated(truncation)
+    typer.echo(write(model, n=n, seed=seed, out=out, classes=class_ or None, labels=labels))

@@ -25,6 +25,9 @@ def train(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; the fastest there is without it.")
     ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Start from the weights of a run, a saved model or a Hub id.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     with_: Annotated[list[str] | None, typer.Option("--with", help="A module of yours that registers parts.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
@@ -44,7 +47,7 @@ def train(
     with shown(first=ranks_from_environment()[0] == 0) as show:
         outcome = api.train(
             recipe, *(changes or []), data=data, out=out, minutes=_minutes(minutes), device=device, resume=resume,
-            show=show, **settings,
+            show=show, start=from_, **settings,
         )  # fmt: skip
         show.end(outcome)
 

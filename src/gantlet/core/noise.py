@@ -98,7 +98,7 @@ def normal_of(z: Tensor, shape: tuple[int, ...], *, key: Key) -> Tensor:
 
 
 def _normals(starts: Tensor, shape: tuple[int, ...]) -> Tensor:
-    n, columns = len(starts), math.prod(shape)
+    n, columns = starts.shape[0], math.prod(shape)  # not len(): exporters follow the shape
     half = (columns + 1) // 2
     u = (_shift(_spread(starts, 2 * half), 11).to(torch.float64) + 0.5) * 2.0**-53
     radius = torch.sqrt(-2 * torch.log(u[:, :half].contiguous()))

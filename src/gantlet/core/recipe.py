@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from gantlet.core.errors import InputError, nearest
 from gantlet.core.registry import Option, Slot, Tree
 
 F = TypeVar("F", bound=Callable[..., Any])
+_POWER = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 Count = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=4, le=4096)]
 
@@ -32,6 +34,7 @@ def options(
     flip: bool = False,  # left-right flips double a set of photos and ruin a set of letters
     labels: bool = True,
     balanced: bool = False,  # draw every class equally often, however many it has
+    labelled: Count | None = None,  # rows that keep their label, chosen by the seed, as many of each class; null: all
     bad_files: Annotated[float, Field(ge=0, le=1)] = 0.01,  # share of unreadable files that is let pass
     batch: Count = 64,  # over all ranks
     micro_batch: Count | None = None,  # rows per forward and backward; null: all at once
@@ -42,6 +45,7 @@ def options(
     log_every: Count = 50,
     sample_every: Annotated[int, Field(ge=0)] = 500,  # 0: only at the end
     save_every: Annotated[int, Field(ge=0)] = 1_000,  # 0: only at the end
+    standing: Annotated[int, Field(ge=0)] = 0,  # batches a saved model's batch norms are measured on; 0: as they ran
     samples: Annotated[int, Field(ge=1, le=1024)] = 64,  # fixed latents drawn on the way
 ) -> None:
     """The options of every recipe."""
@@ -193,7 +197,8 @@ def _put(tree: Tree, path: str, value: Any, name: str) -> list[str]:
             return [f"{path}: {at} is {below!r} and has no options"]
         inner[key] = below
         inner = below
-    if keys[-1] in inner and isinstance(inner[keys[-1]], dict) and isinstance(value, str):
+    named = isinstance(value, str) and not _POWER.fullmatch(value)
+    if keys[-1] in inner and isinstance(inner[keys[-1]], dict) and named:
         value = {"use": value}  # another part with its own defaults
     inner[keys[-1]] = value
     return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 
 import torch
@@ -12,6 +11,7 @@ from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Spec
 from gantlet.core.trick import Trick
 from gantlet.games.arena import Arena
+from gantlet.tricks.told import hears
 
 
 class Labelled(nn.Module):
@@ -75,10 +75,3 @@ def refuse_deaf(G: nn.Module, arena: Arena) -> None:
     ]
     if faults:
         raise InputError(faults)
-
-
-def hears(net: nn.Module) -> bool:
-    """Does its forward take more than the sample or the latent?"""
-    kinds = [p.kind for p in inspect.signature(net.forward).parameters.values()]
-    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(kind in plain for kind in kinds) >= 2 or inspect.Parameter.VAR_POSITIONAL in kinds

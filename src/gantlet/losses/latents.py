@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -61,26 +61,60 @@ def path_length(
     decay: Decay = 0.99,
     rows: Annotated[float, Field(gt=0, le=1)] = 0.5,  # share of the batch: a second derivative of G is costly
     every: Every = 4,
+    of: Literal["z", "w"] = "z",  # w, as in the paper, wants a generator with styles
 ) -> Penalty:
-    """Path length: G adds weight E (|J^T y|_2 - a)^2, J the Jacobian of G in z, y normal images over the root of their
-    pixels, a an exponential average of the lengths (Karras et al. 2020, eq. 4).
+    """Path length: G adds weight E (|J^T y|_2 - a)^2, J the Jacobian of G in z or w, y normal images over the root of
+    their pixels, a an exponential average of the lengths (Karras et al. 2020, eq. 4).
 
-    The average moves whenever the penalty is due, before it is read; it begins at the first batch's mean.
+    The average moves whenever the penalty is due, before it is read; it begins at the first batch's mean. Where every
+    layer has a style w of its own, a length is the root of the mean square over layers.
     """
     average = RunningMean(1, decay)
 
     def g_term(e: Evidence) -> Tensor:
         z, G = _latents(e, "path-length")
         n = max(1, round(rows * len(z)))
-        z = differentiable(z[:n])
-        fake = G(z, *(g[:n] for g in e.given))
+        start, fake = _MOVED[of](G, z[:n], tuple(g[:n] for g in e.given))
         y = normals(e, fake, "path-length") / math.sqrt(math.prod(fake.shape[2:]))
-        (pull,) = torch.autograd.grad((fake * y).sum(), z, create_graph=True)
-        lengths = raised(pull).flatten(1).norm(dim=1)
+        (pull,) = torch.autograd.grad((fake * y).sum(), start, create_graph=True)
+        layers = pull.shape[1] if of == "w" and pull.dim() == 3 else 1
+        lengths = raised(pull).flatten(1).norm(dim=1) / math.sqrt(layers)
         gaps: Tensor = lengths - average.update(lengths.mean().view(1))
         return at(weight, e.now) * gaps.square().mean()
 
     return Penalty(None, every, g_term, couples_batch=True, state=average)
+
+
+def _in_z(G: nn.Module, z: Tensor, given: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Latents ready to be differentiated in, and their fakes."""
+    z = differentiable(z)
+    return z, G(z, *given)
+
+
+def _in_w(G: nn.Module, z: Tensor, given: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """The styles [N, w] or [N, layers, w] that G makes of z, ready to be differentiated in, and their fakes."""
+    found = (getattr(module, "synthesis", None) for module in G.modules())
+    synthesis = next((part for part in found if isinstance(part, nn.Module)), None)
+    if synthesis is None:
+        raise InputError(
+            "penalties.path-length.of=w: this generator has no styles (a `synthesis` of w); use style, style2 or style3, "
+            "or of=z"
+        )
+    seen: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        seen.append(differentiable(inputs[0]))
+        return seen[-1], *inputs[1:]
+
+    handle = synthesis.register_forward_pre_hook(keep)
+    try:
+        fake: Tensor = G(z, *given)
+    finally:
+        handle.remove()
+    return seen[-1], fake
+
+
+_MOVED = {"z": _in_z, "w": _in_w}
 
 
 def _latents(e: Evidence, name: str) -> tuple[Tensor, nn.Module]:

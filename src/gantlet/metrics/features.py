@@ -128,7 +128,10 @@ class Features:
         x = x.clamp(-1, 1)
         if self.eight_bit:
             x = ((x + 1) * 127.5).round_() / 127.5 - 1
-        x = resized(recoloured(x, self.channels), self.size, self.resize)
+        if x.shape[1] < (self.channels or 0):  # grey to colour is a copy: resize one channel, not three
+            x = recoloured(resized(x, self.size, self.resize), self.channels)
+        else:
+            x = resized(recoloured(x, self.channels), self.size, self.resize)
         return (x + 1) * ((self.high - self.low) / 2) + self.low if (self.low, self.high) != (-1, 1) else x
 
     @torch.no_grad()

@@ -56,12 +56,12 @@ class Picked:
 
 
 class Drawn:
-    """Samples made whenever they are read: `draw(first, n)` answers rows first .. first + n - 1."""
+    """Samples made whenever they are read: `draw(first, n)` answers rows first .. first + n - 1, labelled as a Batch."""
 
-    def __init__(self, count: int, draw: Callable[[int, int], Tensor], *, batch: int = 256) -> None:
+    def __init__(self, count: int, draw: Callable[[int, int], Tensor | Batch], *, batch: int = 256) -> None:
         self.count, self.draw, self.batch = count, draw, batch
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Tensor | Batch]:
         for first in range(0, self.count, self.batch):
             yield self.draw(first, min(self.batch, self.count - first))
 

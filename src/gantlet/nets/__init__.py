@@ -1,5 +1,47 @@
 """Networks, one family a file; they know nothing of games. Importing this registers them."""
 
-from gantlet.nets import autoencoder, cnn, dcgan, fourier, maxout, mlp, stacked
+from gantlet.nets import (
+    autoencoder,
+    biggan,
+    biggan_deep,
+    cnn,
+    dcgan,
+    encoders,
+    fastgan,
+    fourier,
+    joint,
+    maxout,
+    mlp,
+    progan,
+    r3,
+    resnet,
+    semi,
+    stacked,
+    style,
+    style2,
+    style3,
+    vit,
+)
 
-__all__ = ["autoencoder", "cnn", "dcgan", "fourier", "maxout", "mlp", "stacked"]
+__all__ = [
+    "autoencoder",
+    "biggan",
+    "biggan_deep",
+    "cnn",
+    "dcgan",
+    "encoders",
+    "fastgan",
+    "fourier",
+    "joint",
+    "maxout",
+    "mlp",
+    "progan",
+    "r3",
+    "resnet",
+    "semi",
+    "stacked",
+    "style",
+    "style2",
+    "style3",
+    "vit",
+]

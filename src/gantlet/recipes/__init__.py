@@ -1,5 +1,31 @@
 """Recipes: functions that return a complete Recipe. Importing this registers them."""
 
-from gantlet.recipes import auto, classic, several
+from gantlet.recipes import (
+    alias_free,
+    auto,
+    classic,
+    comparison,
+    conditional,
+    inference,
+    info,
+    modern,
+    residual,
+    semi,
+    several,
+    style,
+)
 
-__all__ = ["auto", "classic", "several"]
+__all__ = [
+    "alias_free",
+    "auto",
+    "classic",
+    "comparison",
+    "conditional",
+    "inference",
+    "info",
+    "modern",
+    "residual",
+    "semi",
+    "several",
+    "style",
+]

@@ -17,6 +17,7 @@ from gantlet.core.recipe import Recipe
 from gantlet.core.state import State
 from gantlet.core.train import train
 from gantlet.data import Dataset, Stream
+from gantlet.data.few import FewLabels, played_few
 
 SLOW = 3.0  # seconds
 
@@ -38,12 +39,19 @@ def decide(recipe: Recipe, device: torch.device) -> Decided:
 
 
 def spec_of(recipe: Recipe, dataset: Dataset) -> Spec:
-    """The data as it is played: classes are equally frequent where they are balanced."""
+    """The data as it is played: classes are equally frequent where they are balanced, labelled rows are beside others."""
+    labelled = recipe["labelled"]
+    if labelled is not None and recipe["balanced"]:
+        raise InputError(f"balanced=true: of all but {labelled} rows the class is not known; leave one of the two out")
+    if labelled is not None:
+        return played_few(dataset, labelled)
     return dataset.spec._replace(shares=()) if recipe["balanced"] else dataset.spec
 
 
-def stream_of(recipe: Recipe, dataset: Dataset) -> Stream:
+def stream_of(recipe: Recipe, dataset: Dataset) -> Stream | FewLabels:
     """The data in the order in which the recipe sees it."""
+    if recipe["labelled"] is not None:
+        return FewLabels(dataset, labelled=recipe["labelled"], seed=recipe["seed"], flip=recipe["flip"])
     return Stream(dataset, seed=recipe["seed"], flip=recipe["flip"], balanced=recipe["balanced"])
 
 
@@ -58,8 +66,18 @@ def refuse_unlabelled(game: Game, dataset: Dataset) -> None:
     if missing:
         raise InputError(
             f"{dataset.name}: {missing:,} of {len(dataset):,} rows have no label, and this game tells its networks each "
-            "row's class; complete the labels, take the rows out, or use conditional=false"
+            "row's class; complete the labels, take the rows out, or use conditional=false (the game semi wants labels of "
+            f"some rows only: labelled={len(dataset) - missing})"
         )
+
+
+def new_game(recipe: Recipe, spec: Spec, *, steps: int) -> Game:
+    """The recipe's game as its seed alone initialises it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key_of(recipe["seed"], "init"))
+        game = registry.bind("game", recipe["game"], total=steps)(spec)
+    assert isinstance(game, Game)
+    return game
 
 
 def build(
@@ -75,11 +93,12 @@ def build(
         channels_last=decided.channels_last,
         ranks=ranks,
     )
-    if game is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key_of(tree["seed"], "init"))
-            game = registry.bind("game", tree["game"], total=steps)(spec)
-    assert isinstance(game, Game)
+    game = new_game(recipe, spec, steps=steps) if game is None else game
+    if tree["labelled"] is not None and not game.few_labels:
+        raise InputError(
+            f"labelled={tree['labelled']}: {type(game).__name__.lower()} reads no labelled rows beside the others; use a "
+            "game that does (the recipe semi), or labelled=null"
+        )
     mean = tree["average"]
     state = State.begin(
         engine.place(game),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from gantlet.metrics.report import EvaluationReport
 from gantlet.metrics.sources import Kept, Picked
 from gantlet.metrics.stored import Stored
 from gantlet.runs.folder import RunFolder
+from gantlet.runs.model import Model
 from gantlet.runs.subject import Judged, opened
 
 SAMPLES = (
@@ -56,6 +58,7 @@ class Wanted:
     seeds: int | None = None  # sets
     reference: int | None = None  # rows of the reference at most
     weights: str = "averaged"
+    truncation: float | None = None  # of a generator's samples
     device: str | None = None
     batch: int = 256
     how: Mapping[str, Any] = field(default_factory=dict)  # how images are opened: bad_files, size, channels, fit
@@ -87,6 +90,10 @@ class Evaluation:
             fake, real, weights=wanted.weights, device=wanted.device, say=say, paired=any(a.about.paired for a in asked),
             **wanted.how,
         )  # fmt: skip
+        if wanted.truncation is not None:
+            if self.judged.model is None:
+                raise InputError(f"truncation={wanted.truncation}: a set of samples has no latents; leave it out")
+            self.judged.model = self.judged.model.truncated(wanted.truncation)
         train = self.judged.real
         self.held = _held_out(train)
         self.judge, self.features = self._features()
@@ -110,7 +117,11 @@ class Evaluation:
             ]
         seeds = self.wanted.seeds or SEEDS
         self.say(f"drawing {seeds} x {n:,} samples")
-        return [Kept(Stored(model.batches(n, seed=seed), n, model.spec)) for seed in range(seeds)]
+        to = _numbers_in(model, self.judged.real, self.say)
+        return [
+            Kept(Stored(map(partial(_renumbered, to=to), model.batches(n, seed=seed)), n, self.judged.real.spec))
+            for seed in range(seeds)
+        ]
 
     def _features(self) -> tuple[Classifier | None, Features]:
         asked, train = self.wanted.features, self.judged.real
@@ -174,8 +185,9 @@ class Evaluation:
 
     def _facts(self) -> dict[str, Any]:
         real, held, fake = self.judged.real, self.held, self.judged.fake
+        truncation = None if self.judged.model is None else getattr(self.judged.model.game, "truncation", None)
         drawn: dict[str, Any] = {
-            "weights": self.judged.weights, "seeds": list(range(len(self.sets))), "truncation": None,
+            "weights": self.judged.weights, "seeds": list(range(len(self.sets))), "truncation": truncation,
             "stored": "8 bits" if len(real.spec.shape) == 3 else "float32",
         }  # fmt: skip
         return {
@@ -216,6 +228,23 @@ def _relabelled(rows: Picked, fake: Dataset, real: Dataset) -> Picked | _Relabel
     if alien:
         raise InputError(f"{fake.name} has a class {alien[0]!r} that {real.name} has not; it has {', '.join(theirs)}")
     return _Relabelled(rows, torch.tensor([theirs.index(name) for name in mine]), real.spec.classes)
+
+
+def _numbers_in(model: Model, real: Dataset, say: Say) -> Tensor | None:
+    """The reals' number of each class that a model knows, int64 [K]; None where it knows none, or one they have not."""
+    if not model.game.labelled:
+        return None  # kinds that it found by itself, or none
+    mine, theirs = model.class_names, real.class_names
+    if not (model.config.get("class_names") and theirs) and len(mine) == real.spec.classes > 0:
+        return torch.arange(len(mine))  # classes without names are their numbers
+    alien = [name for name in mine if name not in theirs]
+    if alien:
+        say(f"the model's class {alien[0]!r} is none of {real.name}: its samples are compared without their classes")
+    return torch.tensor([theirs.index(name) for name in mine]) if mine and not alien else None
+
+
+def _renumbered(batch: Batch, to: Tensor | None) -> Batch:
+    return batch._replace(y=None if to is None or batch.y is None else to[batch.y])
 
 
 def _named(dataset: Dataset, most: int) -> Kept:

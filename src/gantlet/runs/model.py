@@ -13,12 +13,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from gantlet.core import registry
-from gantlet.core.errors import InputError, StateError
-from gantlet.core.game import Game, Spec
+from gantlet.core.errors import InputError, StateError, nearest
+from gantlet.core.game import Batch, Game, Spec
 from gantlet.core.machine import pick_device
+from gantlet.explore.truncation import Truncated
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 CHUNK = 64  # images generated at a time: a batch's size must not decide the memory
+Classes = int | str | Sequence[int | str] | Tensor  # numbers or names
 
 
 class Model:
@@ -33,24 +35,75 @@ class Model:
     def device(self) -> torch.device:
         return next(self.game.parameters()).device
 
-    def sample(self, n: int, *, seed: int = 0, first: int = 0) -> Tensor:
-        """float32 [n, *shape] on the host, images in -1..1; sample i depends on (seed, first + i) alone."""
-        return torch.cat(list(self.batches(n, seed=seed, first=first)))
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called that it can be asked for, by number; () where it was not told any."""
+        names = self.config.get("class_names") or []
+        return tuple(
+            map(str, names if self.game.labelled and len(names) == self.game.classes else range(self.game.classes))
+        )
+
+    def truncated(self, truncation: float | None) -> Model:
+        """This model with truncated samples, fewer kinds of them and better ones; itself for None.
+
+        Style generators: w_mean + t (w - w_mean), t mostly 0..1. Others: normal latents as if drawn within -t..t.
+        """
+        return self if truncation is None else Model(Truncated(self.game, truncation), self.spec, self.config)
+
+    def sample(
+        self, n: int, *, seed: int = 0, first: int = 0, classes: Classes | None = None, truncation: float | None = None
+    ) -> Tensor:
+        """float32 [n, *shape] on the host, images in -1..1; sample i depends on (seed, first + i) and its class alone.
+
+        `classes`: a number or name, or several: row i is of classes[i mod their number]. Without, a conditional model
+        draws them as often as its data has them. InputError for a class that is none, or a model that knows none.
+        `truncation`: see `truncated`.
+        """
+        batches = self.truncated(truncation).batches(n, seed=seed, first=first, classes=classes)
+        return torch.cat([batch.x for batch in batches])
 
     @torch.no_grad()
-    def batches(self, n: int, *, seed: int = 0, first: int = 0) -> Iterator[Tensor]:
-        """The same samples, a chunk at a time."""
+    def batches(self, n: int, *, seed: int = 0, first: int = 0, classes: Classes | None = None) -> Iterator[Batch]:
+        """The same samples, a chunk at a time, with their classes y (int64) where the model knows any."""
         if n < 1:
             raise InputError(f"{n} samples: ask for at least one")
+        asked = None if classes is None else torch.tensor(self.numbers_of(classes), device=self.device)
         for start in range(0, n, CHUNK):
             rows = min(CHUNK, n - start)
             z = self.game.latent(rows, seed=seed, first=first + start)
-            x = self.game.generate(z).float().cpu()
-            yield x.clamp_(-1, 1) if x.dim() == 4 else x
+            if asked is None:
+                y, x = self.game.classes_of(z), self.game.generate(z)
+            else:
+                y = asked[torch.arange(start, start + rows, device=asked.device) % len(asked)]
+                x = self.game.generate(z, y)
+            x = x.float().cpu()
+            yield Batch(x.clamp_(-1, 1) if x.dim() == 4 else x, None if y is None else y.cpu())
+
+    def numbers_of(self, classes: Classes) -> list[int]:
+        """The numbers of classes given by number or name. InputError for what is no class of this model."""
+        if isinstance(classes, Tensor):
+            classes = classes.flatten().tolist()
+        asked = [classes] if isinstance(classes, int | str) else list(classes)
+        names = self.class_names
+        if not names:
+            raise InputError("this model knows no classes: it was trained with conditional=false; leave the class out")
+        if not asked:
+            raise InputError("no classes: name at least one, or leave the option out for all of them")
+        return [_number(one, names) for one in asked]
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write model.safetensors, config.json and a model card."""
         return save(self.game, self.config, Path(folder))
+
+
+def _number(asked: int | str, names: Sequence[str]) -> int:
+    """A class's number, by number or name; a text is a name first (classes may be called 1, 2, 3)."""
+    if isinstance(asked, str) and asked in names:
+        return names.index(asked)
+    number = int(asked) if not isinstance(asked, str) or asked.isdecimal() else -1
+    if not 0 <= number < len(names):
+        raise InputError(f"class {asked}: there are {len(names)}, 0 to {len(names) - 1}; {nearest(str(asked), names)}")
+    return number
 
 
 def config_of(tree: dict[str, Any], spec: Spec, **facts: Any) -> dict[str, Any]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import csv
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
 
 import gantlet
 from gantlet.core.errors import InputError
 from gantlet.core.game import Game, Spec
 from gantlet.data import save_picture, to_uint
-from gantlet.runs.model import CHUNK, Model
+from gantlet.runs.model import CHUNK, Classes, Model
 
 POINTS = 5_000  # a scatter of fewer says little
+COLUMNS = 16  # classes side by side in a grid; more of them have a row each
+LABELS = "labels.csv"
 
 
 def can_be_drawn(spec: Spec) -> bool:
@@ -41,27 +47,56 @@ def looked_at(game: Game) -> Iterator[None]:
 
 
 @torch.no_grad()
-def draw(game: Game, path: Path, *, n: int, seed: int) -> Path:
-    """Samples 0..n-1 of a seed as one picture: the same latents at every step, so that progress can be seen."""
-    chunks = [game.latent(min(CHUNK, n - i), seed=seed, first=i) for i in range(0, n, CHUNK)]
-    x = torch.cat([game.generate(z).float().cpu() for z in chunks])
+def draw(game: Game, path: Path, *, n: int, seed: int, classes: Sequence[int] | None = None) -> Path:
+    """Samples 0..n-1 of a seed as one picture: the same latents at every step, so that progress can be seen.
+
+    In the grid of a game that is told the class a column is of one class, of these or of all; where they are more than
+    16 a row is, of the first of them.
+    """
+    asked = list(range(game.classes)) if classes is None else list(classes)
+    y, cols = _laid_out(asked, n)
+    chunks = []
+    for first in range(0, n, CHUNK):
+        z = game.latent(min(CHUNK, n - first), seed=seed, first=first)
+        given = () if y is None else (y[first : first + len(z)].to(z.device),)
+        chunks.append(game.generate(z, *given).float().cpu())
+    x = torch.cat(chunks)
     if x.dim() == 2 and n < POINTS:
-        return draw(game, path, n=POINTS, seed=seed)
-    return save_picture(x, path, cols=math.ceil(math.sqrt(n)))
+        return draw(game, path, n=POINTS, seed=seed, classes=classes)
+    return save_picture(x, path, cols=cols)
 
 
-def write(model: Model, *, n: int, seed: int, out: Path) -> str:
-    """n samples as a .png grid, a .npy array, or a folder of single images; says where they are."""
+def _laid_out(classes: list[int], n: int) -> tuple[Tensor | None, int]:
+    """The class of each of n samples, int64 [n], and the columns of their grid, which is about as high as it is wide."""
+    side = math.ceil(math.sqrt(n))
+    if not classes:
+        return None, side
+    row = torch.arange(n)
+    if len(classes) > COLUMNS:
+        return torch.tensor(classes)[row // side % len(classes)], side
+    return torch.tensor(classes)[row % len(classes)], len(classes) * max(1, round(side / len(classes)))
+
+
+def write(model: Model, *, n: int, seed: int, out: Path, classes: Classes | None = None, labels: bool = False) -> str:
+    """n samples as a .png grid, a .npy array, or a folder of single images; says where they are.
+
+    A model that is told the class writes folder/CLASS/000000.png; with `labels` also folder/labels.csv.
+    """
     suffix = out.suffix.lower()
     if suffix not in ("", ".png", ".npy"):
         raise InputError(f"--out {out}: give a .png (one grid), a .npy (the numbers), or a folder (single images)")
+    if labels and (suffix or not model.class_names):
+        why = f"--out {out} is one file; give a folder" if suffix else "this model knows no classes; leave it out"
+        raise InputError(f"--labels: {why}")
+    asked = None if classes is None else model.numbers_of(classes)
     if suffix == ".png":
-        return str(draw(model.game, out, n=n, seed=seed))
+        return str(draw(model.game, out, n=n, seed=seed, classes=asked))
     if suffix == ".npy":
         out.parent.mkdir(parents=True, exist_ok=True)
-        np.save(out, model.sample(n, seed=seed).numpy())
+        np.save(out, model.sample(n, seed=seed, classes=asked).numpy())
         return str(out)
-    return f"{_singles(model, n, seed, out)} ({n} images)"
+    _singles(model, n, seed, out, asked, labels)
+    return f"{out} ({n} images)"
 
 
 def marked() -> PngInfo:
@@ -71,14 +106,31 @@ def marked() -> PngInfo:
     return info
 
 
-def _singles(model: Model, n: int, seed: int, out: Path) -> Path:
+def _singles(model: Model, n: int, seed: int, out: Path, classes: list[int] | None, labels: bool) -> None:
     if len(model.spec.shape) != 3:
         raise InputError(f"--out {out}: single images of points cannot be written; give a .png or a .npy")
-    out.mkdir(parents=True, exist_ok=True)
-    i = 0
-    for batch in model.batches(n, seed=seed):
-        for image in to_uint(batch).permute(0, 2, 3, 1).numpy():
-            picture = Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image)
-            picture.save(out / f"{i:06d}.png", pnginfo=marked())
-            i += 1
-    return out
+    names, folders = model.class_names, folders_of(model.class_names)
+    for folder in folders or [""]:
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    written: list[tuple[str, str]] = []
+    for batch in model.batches(n, seed=seed, classes=classes):
+        known = [None] * len(batch.x) if batch.y is None or not names else batch.y.tolist()
+        for image, y in zip(to_uint(batch.x).permute(0, 2, 3, 1).numpy(), known, strict=True):
+            name = f"{len(written):06d}.png" if y is None else f"{folders[y]}/{len(written):06d}.png"
+            _picture(image).save(out / name, pnginfo=marked())
+            written.append((name, "" if y is None else names[y]))
+    if labels:
+        with (out / LABELS).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("file", "label"), *written])
+
+
+def _picture(image: Any) -> Image.Image:
+    """uint8 [H, W, C] -> a picture"""
+    return Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image)
+
+
+def folders_of(names: Sequence[str]) -> list[str]:
+    """A folder's name for each class: its own, less what no folder may be called; the number before it where two are."""
+    plain = [re.sub(r"[^\w .+()-]", "_", name).strip(" .") for name in names]
+    alone = len({name.lower() for name in plain} - {""}) == len(plain)
+    return plain if alone else [f"{i}-{name}" for i, name in enumerate(plain)]

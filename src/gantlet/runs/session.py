@@ -14,7 +14,7 @@ import torch
 import gantlet
 from gantlet.core.dynamics import Reports
 from gantlet.core.engine import Engine
-from gantlet.core.errors import GantletError, InputError, NonFiniteError, StateError
+from gantlet.core.errors import GantletError, NonFiniteError
 from gantlet.core.game import Data, Game
 from gantlet.core.machine import Ranks, describe_machine
 from gantlet.core.recipe import Recipe
@@ -23,12 +23,14 @@ from gantlet.core.train import Stop, Watch, train
 from gantlet.core.when import at
 from gantlet.data import Dataset, Prefetch
 from gantlet.runs import checkpoint, model
-from gantlet.runs.build import Decided, build, decide, numbers, refuse_unlabelled, spec_of, stream_of
+from gantlet.runs.build import build, decide, numbers, refuse_unlabelled, spec_of, stream_of
 from gantlet.runs.folder import Log, RunFolder
 from gantlet.runs.memory import out_of_memory, rows_that_fit
+from gantlet.runs.resuming import compare, data_facts, decided_before, take_over
 from gantlet.runs.samples import can_be_drawn, draw, looked_at
 from gantlet.runs.score import Score, thumbnail_score
 from gantlet.runs.signals import signals
+from gantlet.runs.standing import standing
 
 STOPS = 10  # several ranks ask each other every so many steps whether to stop
 
@@ -100,7 +102,7 @@ class Session:
             "settings": recipe.tree,
             "decided": decided._asdict(),
             "machine": describe_machine(device),
-            "data": _data_facts(dataset),
+            "data": data_facts(dataset),
         }
         if ranks.first:
             folder.make()
@@ -115,13 +117,13 @@ class Session:
         """The run as its last good state left it; says what is not as it was."""
         show = show or Quiet()
         facts = folder.read()
-        decided = _decided(facts, recipe, device)
-        _compare(facts, dataset, torch.device(decided.device), show)
+        decided = decided_before(facts, recipe, device)
+        compare(facts, dataset, torch.device(decided.device), show.say)
         ranks = Ranks.join(torch.device(decided.device))
         state, engine = build(recipe, spec_of(recipe, dataset), decided, steps=recipe["steps"], ranks=ranks, game=game)
         refuse_unlabelled(state.game, dataset)
         if checkpoint.states(folder.state):
-            _take_over(state, folder, recipe, show)
+            take_over(state, folder, recipe, show.say)
         else:
             show.say("nothing had been saved yet: beginning at the first step")
         if ranks.first:
@@ -233,10 +235,14 @@ class Session:
 
     def _config(self) -> dict[str, Any]:
         now = self.state.now
-        return model.config_of(
-            self.recipe.tree, spec_of(self.recipe, self.dataset), recipe=self.recipe.name, data=self.dataset.name,
-            step=now.step, images=now.images, averaged=bool(self.state.averages),
-        )  # fmt: skip
+        facts: dict[str, Any] = {"recipe": self.recipe.name, "data": self.dataset.name}
+        facts |= {
+            "class_names": list(self.dataset.class_names),
+            "step": now.step,
+            "images": now.images,
+            "averaged": bool(self.state.averages),
+        }
+        return model.config_of(self.recipe.tree, spec_of(self.recipe, self.dataset), **facts)
 
     def save(self) -> None:
         """A state on disk; refused once a term or a gradient was not finite."""
@@ -251,10 +257,13 @@ class Session:
     def _finish(self) -> None:
         """The last state, grid and model."""
         self.save()
-        self.engine.ranks.mean_buffers(self.state.best_game())  # an average has running statistics of its own
+        game = self.state.best_game()
+        self.engine.ranks.mean_buffers(game)  # an average has running statistics of its own
         if self.engine.ranks.first:
+            if self.recipe["standing"]:
+                standing(game, batches=self.recipe["standing"], batch=self.recipe["batch"], seed=self.recipe["seed"])
             self._draw(self.state, {})
-            model.save(self.state.best_game(), self._config(), self.folder.model)
+            model.save(game, self._config(), self.folder.model)
         self.engine.ranks.wait()
 
     # ---- ends -----------------------------------------------------------------------------------------------------
@@ -274,54 +283,3 @@ class Session:
 def _label(turn: str, term: str) -> str:
     """`D.r1`; the adversarial term, which bears its turn's name, by that alone."""
     return turn if term == turn else f"{turn}.{term}"
-
-
-def _data_facts(dataset: Dataset) -> dict[str, Any]:
-    spec = dataset.spec
-    return {"source": dataset.name, "fingerprint": dataset.fingerprint, "shape": list(spec.shape),
-            "classes": spec.classes, "count": spec.count}  # fmt: skip
-
-
-def _take_over(state: State, folder: RunFolder, recipe: Recipe, show: Show) -> None:
-    """The last good state into a fresh one; StateError with the differences when it is of another game."""
-    record, path = checkpoint.load(folder.state, show.say)
-    misfits = checkpoint.differences(state.state_dict(), record)
-    if misfits:
-        listed = "\n".join(f"  {line}" for line in misfits[:8])
-        raise StateError(
-            f"{path}: this state is of another game than run.yaml describes ({len(misfits)} differences):\n{listed}\n"
-            "take back what was changed, here or in run.yaml, or start anew with another --out"
-        )
-    if record["now"]["seed"] != recipe["seed"]:
-        raise InputError(f"seed {recipe['seed']}: the run began with {record['now']['seed']}, and a seed cannot change")
-    state.load_state_dict(record)
-
-
-def _decided(facts: dict[str, Any], recipe: Recipe, device: torch.device | None) -> Decided:
-    """What was decided when the run began, unless another device or precision is asked for now."""
-    was = facts.get("decided") or {}
-    if device is None:
-        device = torch.device(was.get("device", "cpu"))
-    fresh = decide(recipe, device)
-    kept = torch.device(was.get("device", "cpu")).type == device.type and recipe["precision"] == "auto"
-    return Decided(fresh.device, str(was["precision"]), bool(was["channels_last"])) if kept else fresh
-
-
-def _compare(facts: dict[str, Any], dataset: Dataset, device: torch.device, show: Show) -> None:
-    """Say what is not as it was when the run began; refuse data that the networks were not built for."""
-    then, now = facts.get("data") or {}, _data_facts(dataset)
-    for key in ("shape", "classes"):
-        if key in then and then[key] != now[key]:
-            raise InputError(
-                f"data: {key} was {then[key]} when the run began, {dataset.name} has {now[key]}; give the same data"
-            )
-    if then.get("fingerprint") != now["fingerprint"]:
-        show.say(f"the data is not what the run began with ({then.get('source')}: {then.get('count')} samples, "
-                 f"now {now['count']}): what follows is not the run that was interrupted")  # fmt: skip
-    was = facts.get("machine") or {}
-    if device.type == "cpu" and isinstance(was.get("threads"), int):
-        torch.set_num_threads(was["threads"])
-    here = describe_machine(device)
-    differs = [f"{k} {was[k]} -> {here[k]}" for k in was if k in here and was[k] != here[k]]
-    if differs:
-        show.say(f"not as when the run began: {', '.join(differs)}; what follows may differ in the last bits")

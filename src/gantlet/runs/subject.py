@@ -131,7 +131,7 @@ def _reference(source: Any, say: Say, *, split: str = "train", **how: Any) -> Da
 
 
 def _written_by_us(folder: Path) -> bool:
-    first = next(iter(sorted(folder.glob("*.png"))), None)
+    first = next(iter(sorted(folder.glob("*.png"))), None) or next(folder.glob("*/*.png"), None)
     if first is None:
         return False
     try:

@@ -1,4 +1,4 @@
-"""A statistic of the batch beside what a critic's last layer reads."""
+"""What stands beside a network's first or last layer: something concatenated to what it reads, or somebody who reads too."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Beside(nn.Module):
         else:
             self.more = nn.Linear(width, base.out_features, bias=False)
         with torch.no_grad():
-            drawn = self.more.weight.normal_(std=float(base.weight.detach().square().mean().sqrt()))
+            drawn = self.more.weight.normal_(std=size_of(base))
             if width > 1:
                 drawn -= drawn.mean(1, keepdim=True)
         if is_parametrized(base, "weight"):
@@ -46,11 +46,61 @@ class Beside(nn.Module):
         return said
 
 
+class Read(nn.Module):
+    """A linear layer that keeps what it read until somebody takes it."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.kept: list[Tensor] = []
+
+    def forward(self, h: Tensor) -> Tensor:
+        self.kept[:] = [h]
+        said: Tensor = self.layer(h)
+        return said
+
+    def take(self) -> Tensor:
+        """What was read last, once: it carries a graph, which must not outlive the step."""
+        return self.kept.pop()
+
+    @property
+    def width(self) -> int:
+        """Features that are read."""
+        base = _base(self.layer)
+        assert isinstance(base, nn.Linear)
+        return base.in_features
+
+    def like(self, other: Head | nn.Embedding) -> None:
+        """Draw the weights of one that reads the same as large as this layer's; normalise them where its are."""
+        base = _base(self.layer)
+        nn.init.normal_(other.weight, std=size_of(base))
+        if isinstance(other, Head):
+            nn.init.zeros_(other.bias)
+        if is_parametrized(base, "weight"):
+            spectral_norm(other)
+
+
+class Head(nn.Linear):
+    """A layer that reads what the last one does and says something else: neither a first nor a last layer."""
+
+
+def size_of(layer: nn.Module) -> float:
+    """The root mean square of its weights."""
+    assert isinstance(layer.weight, Tensor)
+    return float(layer.weight.detach().square().mean().sqrt())
+
+
 def _base(layer: nn.Module) -> nn.Linear | nn.Conv2d:
-    while isinstance(layer, Beside):
+    while isinstance(layer, Beside | Read):
         layer = layer.layer
     assert isinstance(layer, nn.Linear | nn.Conv2d)
     return layer
+
+
+def beside_first(net: nn.Module, statistic: nn.Module, width: int, trick: str) -> nn.Module:
+    """The network with something beside what its first linear layer or convolution reads, "first" as in `beside_last`."""
+    name = _layers(net, trick)[0]
+    return _put(net, name, Beside(net.get_submodule(name), statistic, width))
 
 
 def beside_last(net: nn.Module, make: Callable[[int], nn.Module], width: int, trick: str) -> nn.Module:
@@ -59,20 +109,43 @@ def beside_last(net: nn.Module, make: Callable[[int], nn.Module], width: int, tr
     `make` builds the statistic for the number of channels or features that are read; "last" is in order of
     registration. A layer that already has one gets a second.
     """
-    names = [name for name, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d | Beside)]
-    inside = [f"{name}." for name, module in net.named_modules() if isinstance(module, Beside)]
-    outer = [name for name in names if not any(name.startswith(prefix) for prefix in inside)]
+    name = _layers(net, trick)[-1]
+    layer = net.get_submodule(name)
+    base = _base(layer)
+    reads = base.in_channels if isinstance(base, nn.Conv2d) else base.in_features
+    return _put(net, name, Beside(layer, make(reads), width))
+
+
+def read_last(net: nn.Module, trick: str) -> tuple[nn.Module, Read]:
+    """The network, and its last linear layer with one output as one that keeps what it reads."""
+    layers = {name: net.get_submodule(name) for name in _layers(net, trick)}
+    names = [n for n, layer in layers.items() if isinstance(base := _base(layer), nn.Linear) and base.out_features == 1]
+    if not names:
+        raise InputError(
+            f"trick {trick!r}: {type(net).__name__} has no last linear layer with one output; use mlp, cnn or dcgan, or "
+            "leave the trick out"
+        )
+    read = Read(layers[names[-1]])
+    return _put(net, names[-1], read), read
+
+
+def _layers(net: nn.Module, trick: str) -> list[str]:
+    """Names of the linear layers and convolutions, in order of registration; with all that stands beside it, one is one."""
+    kinds = nn.Linear | nn.Conv2d | Beside | Read
+    names = [name for name, m in net.named_modules() if isinstance(m, kinds) and not isinstance(m, Head)]
+    inside = [f"{name}." if name else "" for name, m in net.named_modules() if isinstance(m, Beside | Read)]
+    outer = [name for name in names if not any(name.startswith(prefix) and name != prefix for prefix in inside)]
     if not outer:
         raise InputError(
             f"trick {trick!r}: {type(net).__name__} has no linear layer or convolution to stand beside; "
             "use mlp, cnn or dcgan, or leave the trick out"
         )
-    layer = net.get_submodule(outer[-1])
-    base = _base(layer)
-    reads = base.in_channels if isinstance(base, nn.Conv2d) else base.in_features
-    beside = Beside(layer, make(reads), width)
-    if not outer[-1]:
-        return beside
-    parent, _, name = outer[-1].rpartition(".")
-    setattr(net.get_submodule(parent), name, beside)
+    return outer
+
+
+def _put(net: nn.Module, name: str, layer: nn.Module) -> nn.Module:
+    if not name:
+        return layer
+    parent, _, child = name.rpartition(".")
+    setattr(net.get_submodule(parent), child, layer)
     return net

@@ -6,13 +6,15 @@ import math
 from typing import Annotated
 
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
 from gantlet.core.registry import trick
 from gantlet.core.trick import Given, Trick
 from gantlet.core.when import Now
+from gantlet.tricks.concat_labels import WithLabels
+from gantlet.tricks.told import inmost
 
 
 @trick.named("packing")
@@ -20,6 +22,7 @@ class Packing(Trick):
     """Packing: D judges m samples at once, D(x_1, ..., x_m), so that too little variety shows (PacGAN, Lin et al. 2018).
 
     Rows i m .. i m + m - 1 of [N, C, ...] become one row of [N / m, m C, ...], after all other tricks have been at them.
+    So do labels, [N / m, m], which only concat-labels can tell a critic.
     """
 
     late = True
@@ -37,6 +40,14 @@ class Packing(Trick):
             raise InputError("trick 'packing': what samples are conditioned on must be vectors or images to be packed")
         return spec._replace(shape=self._wide(spec.shape), given=tuple(self._wide(shape) for shape in spec.given))
 
+    def dress(self, role: str, net: nn.Module, spec: Spec) -> nn.Module:
+        if role == "D" and spec.classes and not any(isinstance(m, WithLabels) for m in net.modules()):
+            raise InputError(
+                f"trick 'packing': a row is of {self.m} classes and {inmost(net)} is told one; use a critic that is "
+                "told none itself (dcgan, cnn, mlp) with tricks.concat-labels={}, or leave the trick out"
+            )
+        return net
+
     def _wide(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (self.m * shape[0], *shape[1:])
 
@@ -44,10 +55,12 @@ class Packing(Trick):
         return self._packed(x), tuple(self._packed(g) for g in given)
 
     def _packed(self, x: Tensor) -> Tensor:
-        n, channels, *rest = x.shape
+        n = len(x)
         if n % self.m:
             raise InputError(
                 f"trick 'packing': a batch of {n} does not divide into packs of {self.m}; "
                 f"use batch {math.ceil(n / self.m) * self.m}, or another m"
             )
-        return x.reshape(n // self.m, self.m * channels, *rest)
+        if x.dim() == 1:  # labels
+            return x.reshape(n // self.m, self.m)
+        return x.reshape(n // self.m, self.m * x.shape[1], *x.shape[2:])

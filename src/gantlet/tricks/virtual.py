@@ -18,6 +18,7 @@ from gantlet.core.registry import trick
 from gantlet.core.trick import Given, Trick
 from gantlet.core.when import Now
 from gantlet.tricks.kept import Kept
+from gantlet.tricks.told import hears, inmost
 
 
 class VirtualNorm(nn.Module):
@@ -56,22 +57,33 @@ class Asked:
 
 
 class WithReference(nn.Module):
-    """A network that runs a fixed reference batch in front of every batch and answers for the rest."""
+    """A network that runs a fixed reference batch in front of every batch and answers for the rest.
 
-    def __init__(self, net: nn.Module, shapes: list[tuple[int, ...]], rows: int, takes: str, asked: Asked) -> None:
+    `labelled`: it may be told labels, right after the sample or the latent.
+    """
+
+    def __init__(
+        self, net: nn.Module, shapes: list[tuple[int, ...]], rows: int, takes: str, asked: Asked, labelled: bool
+    ) -> None:
         super().__init__()
         self.net, self.rows, self.takes, self.asked = net, rows, takes, asked
         self.kept = nn.ModuleList([Kept(rows, shape) for shape in shapes])
+        self.labels = Kept(rows, ()) if labelled else None
+        self.fixed_latents = int(getattr(net, "fixed_latents", 0))
         if hasattr(net, "z_dim"):
             self.z_dim = net.z_dim
 
     def forward(self, *inputs: Tensor) -> Any:
-        if len(inputs) != len(self.kept):
+        kept = [k for k in self.kept if isinstance(k, Kept)]
+        if self.labels is not None and len(inputs) > 1 and not inputs[1].is_floating_point():
+            kept.insert(1, self.labels)
+        if len(inputs) != len(kept) or any(x.dim() != k.bits.dim() for k, x in zip(kept, inputs)):
             raise InputError(
-                f"trick 'virtual-batch-norm': {type(self.net).__name__} was given {len(inputs)} inputs, "
-                f"the data's spec says {len(self.kept)}; leave the trick out of this game"
+                f"trick 'virtual-batch-norm': {inmost(self.net)} was given inputs of shapes "
+                f"{[list(x.shape) for x in inputs]}, the data's spec says {[['N', *k.bits.shape[1:]] for k in kept]}; "
+                "leave the trick out of this game"
             )
-        said = self.net(*(torch.cat([self._reference(k, x), x]) for k, x in zip(self.kept, inputs, strict=True)))
+        said = self.net(*(torch.cat([self._reference(k, x), x]) for k, x in zip(kept, inputs, strict=True)))
         if not isinstance(said, Verdict):
             return said[self.rows :]
         classes = None if said.classes is None else said.classes[self.rows :]
@@ -94,9 +106,11 @@ class VirtualBatchNorm(Trick):
     """Virtual batch norm: a row is normalised by a fixed reference batch and itself (Salimans et al. 2016, section 3.5).
 
     Every batch norm of G (or D) becomes one: rows no longer depend on each other. G's reference is a fixed draw of
-    latents; D's, and whatever a sample is conditioned on, is the first batch it sees, which must be a whole one: those
-    refuse micro-batches.
+    latents, its classes in turn; D's, and whatever else a sample is conditioned on, is the first batch it sees, which
+    must be a whole one: those refuse micro-batches.
     """
+
+    late = True  # what tells a network the class must tell it that of the reference rows too
 
     def __init__(
         self,
@@ -116,19 +130,26 @@ class VirtualBatchNorm(Trick):
         norms = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
         if not norms:
             raise InputError(
-                f"trick 'virtual-batch-norm': {role} ({type(net).__name__}) has no batch norm to replace; "
+                f"trick 'virtual-batch-norm': {role} ({inmost(net)}) has no batch norm to replace; "
                 f"use dcgan with {role}.batch_norm=true, or another role"
             )
         for name, norm in norms:
             parent, _, child = name.rpartition(".")
             setattr(net.get_submodule(parent), child, VirtualNorm(norm, self.size))
+        told = hears(net)
+        if spec.classes and not told:
+            raise InputError(
+                f"{role}: {inmost(net)} is not told the class; add tricks.concat-labels={{}}, or use conditional=false"
+            )
         if role == "D":
-            return WithReference(net, [spec.shape, *spec.given], self.size, "real", self.asked)
-        width = int(net.z_dim)  # type: ignore[arg-type]
-        made = WithReference(net, [(width,), *spec.given], self.size, "", Asked())
+            return WithReference(net, [spec.shape, *spec.given], self.size, "real", self.asked, told)
+        width, rows = int(net.z_dim), torch.arange(self.size)  # type: ignore[arg-type]
+        made = WithReference(net, [(width,), *spec.given], self.size, "", Asked(), spec.classes > 0)
         latents = made.kept[0]
         assert isinstance(latents, Kept)
-        latents.keep(torch.arange(self.size), normal((width,), self.size, key=("virtual-batch-norm",)))
+        latents.keep(rows, normal((width,), self.size, key=("virtual-batch-norm",)))
+        if made.labels is not None:
+            made.labels.keep(rows, rows % spec.classes)
         return made
 
     def shown(self, x: Tensor, given: Given, now: Now, side: str) -> tuple[Tensor, Given]:

@@ -1,0 +1,90 @@
+"""Recipes that are told the class, on the networks of the first GAN and of DCGAN."""
+
+from __future__ import annotations
+
+from gantlet.core.recipe import Recipe, about
+from gantlet.core.registry import recipe, use
+from gantlet.recipes.classic import dcgan, gan2014
+
+
+@recipe
+@about(
+    family="conditional",
+    year=2014,
+    paper="Mirza and Osindero 2014, arXiv:1411.1784",
+    use="the first conditional GAN as published, for MNIST",
+)
+def cgan() -> Recipe:
+    """The first GAN's networks with one-hot labels beside z and beside x, both by SGD (Mirza and Osindero 2014).
+
+    Where the paper has first layers of their own for labels (1000 units beside 200 for z in G, 50 beside 240 for x in D),
+    here one first layer reads both, as wide. Latents are normal, not uniform; G has no dropout; momentum stays where it
+    began, the joint layer of D has 5 pieces instead of 4.
+    """
+    # 0.1 divided by 1.00004 at every step, down to 1e-6: whatever the length of the training
+    rate = use("exponential", start=0.1, end=1e-6, steps=287_800)
+    changed = gan2014().override(
+        "conditional=true", "tricks.concat-labels={}", "D.input_dropout=0.0", "D.hidden=[290, 240]",
+        **{f"players.{p}.lr": rate for p in "DG"},
+    )  # fmt: skip
+    return Recipe("cgan", changed.tree)
+
+
+@recipe
+@about(
+    family="conditional",
+    year=2017,
+    paper="Odena, Olah and Shlens 2017, arXiv:1610.09585",
+    use="classes that a classifier can tell, up to some ten of them",
+)
+def acgan() -> Recipe:
+    """DCGAN whose critic also says the class, of reals and of fakes (Odena, Olah and Shlens 2017).
+
+    G reads one-hot labels beside z. The paper's critics have dropout and, on CIFAR-10, activation noise instead of
+    nothing; every class is drawn equally often here.
+    """
+    changed = dcgan().override(
+        "conditional=true", "tricks.concat-labels.role=G", "tricks.ac-gan={}", balanced=True, batch=100, steps=10_000
+    )
+    return Recipe("acgan", changed.tree)
+
+
+@recipe.named("projection-gan")
+@about(
+    family="conditional",
+    year=2018,
+    paper="Miyato and Koyama 2018, arXiv:1802.05637",
+    use="the usual way to tell the class, for any number of them",
+)
+def projection_gan() -> Recipe:
+    """DCGAN with a spectrally normalised critic that projects its features on the class, hinge loss (Miyato and Koyama
+    2018).
+
+    The paper has ResNets with conditional batch norm, 5 steps of D and 450,000 of G; here G reads labels beside z, and D
+    takes one step (setting C of Miyato et al. 2018).
+    """
+    return Recipe("projection-gan", _spectral("tricks.projection={}").tree)
+
+
+@recipe
+@about(
+    family="conditional",
+    year=2021,
+    paper="Kang, Shim, Cho and Park 2021, arXiv:2111.01118",
+    use="many classes without AC-GAN's collapse",
+)
+def reacgan() -> Recipe:
+    """DCGAN with a spectrally normalised critic, hinge loss and the data-to-data cross-entropy on the sphere (Kang et al.
+    2021), weighted as for CIFAR-10.
+
+    The paper has BigGAN's networks and 5 steps of D; here G reads labels beside z, and D takes one step.
+    """
+    return Recipe("reacgan", _spectral("tricks.reacgan={}").tree)
+
+
+def _spectral(trick: str) -> Recipe:
+    """DCGAN told the class by a trick, as Miyato et al. 2018 train it."""
+    return dcgan().override(
+        "conditional=true", "tricks.concat-labels.role=G", trick, "adversarial=hinge", "D.batch_norm=false",
+        "D.spectral=true", balanced=True, steps=10_000,
+    )  # fmt: skip
