@@ -31,7 +31,7 @@ Damage = Callable[[Batch, Batch], Batch]  # (reference, perfect fakes) -> fakes
 PAIRED = ("psnr", "ssim", "ms-ssim")  # row against row: not of two sets
 # of a generator, of points, of labels
 LEFT_OUT = (*PAIRED, "path-length", "modes", "curve", "accuracy-score", "equivariance", "reconstruction")
-LEFT_OUT += ("purity", "error-rate")
+LEFT_OUT += ("purity", "error-rate", "as-asked")
 
 
 def noisy(amount: float) -> Damage:

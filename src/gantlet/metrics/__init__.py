@@ -1,6 +1,7 @@
 """Metrics: (real, fake) -> scores, read in bounded memory. Importing this registers them and their features."""
 
 from gantlet.metrics import (
+    asked,
     birthday,
     class_score,
     curve,
@@ -51,6 +52,7 @@ __all__ = [
     "MobileNetV2",
     "Moments",
     "Score",
+    "asked",
     "birthday",
     "class_score",
     "compare",

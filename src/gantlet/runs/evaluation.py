@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gantlet.core.errors import InputError
-from gantlet.core.game import Batch, Spec
+from gantlet.core.game import Batch, Game, Spec
 from gantlet.core.machine import pick_device
 from gantlet.core.registry import Tree
 from gantlet.data import Dataset
@@ -41,6 +41,8 @@ REFERENCE = (
 )
 LARGE = 5_000  # of both, where the network sees large images
 PIXELS = 64
+
+ABLE = {"purity": "codes_of", "error-rate": "classify"}  # metrics of what some models can do besides generating
 
 OPTIONS = ("seed", "intervals", "classifier")  # of metrics.evaluate
 HOW = ("size", "channels", "fit", "bad_files")  # of open_source
@@ -101,6 +103,7 @@ class Evaluation:
         usual = LARGE if large else REFERENCE
         self.real = _named(train, wanted.reference or usual)
         self.count = wanted.n or max(FEWEST, min(usual, len(train)))
+        self.told = False  # do fakes say their class, in the numbers of the reals?
         self.sets = self._sets()
         self.report = self._report()
 
@@ -118,6 +121,7 @@ class Evaluation:
         seeds = self.wanted.seeds or SEEDS
         self.say(f"drawing {seeds} x {n:,} samples")
         to = _numbers_in(model, self.judged.real, self.say)
+        self.told = to is not None
         return [
             Kept(Stored(map(partial(_renumbered, to=to), model.batches(n, seed=seed)), n, self.judged.real.spec))
             for seed in range(seeds)
@@ -175,7 +179,10 @@ class Evaluation:
 
     def _report(self) -> EvaluationReport:
         spec, model = self.judged.real.spec, self.judged.model
-        metrics = self.wanted.metrics if self.wanted.metrics is not None else chosen(spec, self.judge is not None)
+        game = None if model is None else model.game
+        metrics = self.wanted.metrics
+        if metrics is None:
+            metrics = chosen(spec, self.judge is not None, game, self.told)
         return evaluate(
             self.real, self.sets[0], more=self.sets[1:], features=self.features, metrics=metrics,
             held_out=None if self.held is None else _named(self.held, self.count),
@@ -275,9 +282,11 @@ def _there(file: str) -> bool:
     return True
 
 
-def chosen(spec: Spec, judged: bool) -> list[str]:
-    """What is measured where nothing is asked for."""
+def chosen(spec: Spec, judged: bool, game: Game | None = None, told: bool = False) -> list[str]:
+    """What is measured where nothing is asked for; `told`: the fakes say which of the judge's classes they are of."""
     if len(spec.shape) != 3:
         return ["fd", "sliced-w2", "precision-recall", "density-coverage", "memorisation"]
-    classes = ["classes"] if judged else []
-    return ["fd", "kd", "precision-recall", "density-coverage", *classes, "memorisation", "spectrum"]
+    classes = [*(["classes"] if judged else []), *(["as-asked"] if judged and told else [])]
+    labelled = spec.classes > 0
+    own = [name for name, can in ABLE.items() if labelled and callable(getattr(game, can, None))]
+    return ["fd", "kd", "precision-recall", "density-coverage", *classes, *own, "memorisation", "spectrum"]
