@@ -38,11 +38,11 @@ class Kind(NamedTuple):
 
 KINDS = {
     "asked": Kind(
-        "small", ("conditional=true", "tricks.concat-labels.role=G", "tricks.ac-gan={}", "balanced=true"),
+        "small", ("conditional=true", "tricks.concat-labels.role=G", "tricks.ac-gan={}", "balanced=true", "steps=6000"),
         "as-asked", "as_asked", 1, "at least .98", {"n": 10_000, "seeds": 1},
     ),
-    "purity": Kind("infogan", (), "purity", "purity", 5, "median at least .75, best at least .9", {"n": 1_000, "seeds": 1}),
-    "few": Kind("semi", ("labelled=100",), "error-rate", "error_rate", 1, "under .02", {"n": 1_000, "seeds": 1}),
+    "purity": Kind("infogan", (), "purity", "purity", 5, "median at least .75, best at least .9", {"seeds": 1}),
+    "few": Kind("semi", ("labelled=100",), "error-rate", "error_rate", 1, "under .02", {"seeds": 1}),
 }  # fmt: skip
 
 

@@ -90,8 +90,8 @@ def _pac(m: int) -> Recipe:
 
 
 def _mad() -> Recipe:
-    tree = base().tree
-    return base().override(game={**tree["game"], "use": "mad-gan", "generators": 4})
+    options = {k: v for k, v in base().tree["game"].items() if k != "conditional"}
+    return base().override(game={**options, "use": "mad-gan", "generators": 4})
 
 
 RELATIVISTIC = ("adversarial=relativistic", "penalties.r1.gamma=1", "penalties.r2.gamma=1")

@@ -39,6 +39,10 @@ NEEDS: dict[Part, list[str]] = {
     ("penalty", "lecam"): ["penalties.lecam.after=5"],  # its own 1,000 steps would leave it out of so short a training
     ("trick", "virtual-batch-norm"): ["G.batch_norm=true"],
     ("trick", "self-supervised"): ["D=r3", "D.width=8", "D.widest=16", "D.blocks=1"],  # it names what to decode
+    ("trick", "growing"): [
+        *("G=progan", "G.z=4", "G.width=4", "G.widest=8", "D=progan", "D.width=4", "D.widest=8"),  # networks that grow
+        "tricks.growing={stage_images: 64, fade_images: 64}",
+    ],
     ("trick", "image-pool"): ["tricks.image-pool.size=32"],
     ("trick", "concat-labels"): ["conditional=true"],
     ("trick", "projection"): ["conditional=true", "tricks.concat-labels.role=G"],

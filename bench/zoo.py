@@ -12,6 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from gantlet.core import registry
 from gantlet.core.errors import GantletError, InputError, nearest
 from gantlet.core.machine import pick_device
 from gantlet.core.recipe import Recipe
-from gantlet.data import Dataset
+from gantlet.data import Dataset, open_source
 from gantlet.metrics.report import EvaluationReport
 from gantlet.runs.build import decide, seconds_per_step
 from gantlet.runs.samples import draw
@@ -98,8 +99,8 @@ def measure(
         if clock.over:
             say(f"{one.label}: left out, the time is over")
             continue
-        _measured(one, kept, source_of(data, one.set), budget, device, say, clock)
-    known = {c["label"]: c for c in kept.all() if c.get("budget") == budget and c.get("device") == device.type}
+        _measured(one, kept, data, budget, device, say, clock)
+    known = {c["label"]: c for c in kept.all() if _current(c, data, budget, device)}
     shown = [known[label] for label in _order(known)]
     return {"machine": machine(device.type), "minutes": budget, "samples": SAMPLES, "margin": MARGIN, "cells": shown}
 
@@ -110,6 +111,10 @@ def chosen(words: Sequence[str] | None) -> list[Cell]:
     for word in words or ENTRIES:
         data, slash, name = word.partition("/")
         names = [name] if slash else [n for n, e in ENTRIES.items() if word in (n, e.set)]
+        if word in SETS and not names:
+            raise InputError(
+                f"--cell {word}: no recipe is measured there by itself; name some: {word}/dcgan,{word}/r3gan"
+            )
         if not names or any(n not in ENTRIES for n in names) or (slash and data not in SETS):
             raise InputError(f"--cell {word}: no such cell; {nearest(word, [*SETS, *ENTRIES])}")
         cells = [Cell(data if slash else ENTRIES[n].set, n, ENTRIES[n]) for n in names]
@@ -135,23 +140,45 @@ def source_of(folder: str, name: str) -> str:
 # ---- a cell -------------------------------------------------------------------------------------------------------
 
 
-def _measured(
-    cell: Cell, kept: Cells, source: str, budget: float, device: torch.device, say: Say, clock: Clock
-) -> None:
-    recipe = cell.recipe(source)
-    tree = {k: v for k, v in recipe.tree.items() if k not in ("data", "steps")}
-    facts = {"label": cell.label, "recipe": tree, "budget": budget, "samples": SAMPLES, "device": device.type}
+@cache
+def _opened(source: str, size: int | None) -> Dataset:
+    return open_source(source, size=size, say=lambda text: None)
+
+
+def _facts(cell: Cell, data: str, budget: float, device: torch.device) -> dict[str, Any]:
+    """What a cell is measured from."""
+    source = source_of(data, cell.set)
+    tree = {k: v for k, v in cell.recipe(source).tree.items() if k not in ("data", "steps")}
+    content = _opened(source, SETS[cell.set].size).fingerprint
+    how = {"budget": budget, "samples": SAMPLES, "few": FEW, "reference": REFERENCE, "features": FEATURES}
+    return {"label": cell.label, "recipe": tree, "data": content, "device": device.type, **how}
+
+
+def _current(found: dict[str, Any], data: str, budget: float, device: torch.device) -> bool:
+    """Was this cell measured from what its label means now?"""
+    name, _, recipe = str(found.get("label", "")).partition("/")
+    if name not in SETS or recipe not in ENTRIES or not (Path(data) / SETS[name].folder).exists():
+        return False
+    facts = _facts(Cell(name, recipe, ENTRIES[recipe]), data, budget, device)
+    return all(found.get(key) == value for key, value in facts.items())
+
+
+def _measured(cell: Cell, kept: Cells, data: str, budget: float, device: torch.device, say: Say, clock: Clock) -> None:
+    facts, source = _facts(cell, data, budget, device), source_of(data, cell.set)
     if kept.find(facts) is not None:
         return
-    folder = kept.place(facts).with_suffix("")
-    dataset = api.opened(recipe, None, say)
+    recipe, folder = cell.recipe(source), kept.place(facts).with_suffix("")
+    dataset = _opened(source, SETS[cell.set].size)
     try:
         run = _trained(recipe, dataset, folder, budget, device, say, cell.label, clock)
-    except GantletError as error:
-        if not isinstance(error, InputError):
-            kept.keep(facts, {**facts, "set": cell.set, "name": cell.name, "failed": str(error).splitlines()[0]})
-            shutil.rmtree(folder, ignore_errors=True)
+    except InputError:
         raise
+    except GantletError as error:  # it diverged: that is what the table says, and the others go on
+        why = str(error).splitlines()[0]
+        kept.keep(facts, {**facts, "set": cell.set, "name": cell.name, "failed": why})
+        shutil.rmtree(folder, ignore_errors=True)
+        say(f"{cell.label}: failed: {why}")
+        return
     if run is None:
         say(f"{cell.label}: stopped; the same command goes on from there")
         return
@@ -172,7 +199,8 @@ def _trained(
     if plan.is_file():
         told = json.loads(plan.read_text())
     else:
-        pace = seconds_per_step(recipe, dataset, decide(recipe, device))
+        grown = recipe.override("tricks.growing=null") if "growing" in recipe["game"].get("tricks", {}) else recipe
+        pace = seconds_per_step(grown, dataset, decide(grown, device))  # the longest of its steps
         told = {"steps": max(20, int(60 * budget / pace)), "seconds": 0.0}
         plan.write_text(json.dumps(told))
     say(f"{label}: {told['steps']:,} steps")
@@ -205,12 +233,13 @@ def _scores(cell: Cell, recipe: Recipe, source: str, run: Path, picture: Path, k
     how = {"features": FEATURES, "seeds": 1, "reference": REFERENCE, "say": say}
     report = api.evaluate(run, metrics=["fd", "kd", "precision-recall"], n=SAMPLES, **how)
     draw(api.load(run).game, picture, n=PICTURED, seed=0)
+    shutil.rmtree(run.parent / "first", ignore_errors=True)
     first = api.train(recipe.override("steps=1"), out=run.parent / "first", device="cpu")
     untrained = api.evaluate(first.path, metrics=["kd"], n=FEW, **how)
-    mean = {"mean image of": cell.set, "size": SETS[cell.set].size, "samples": FEW, "reference": REFERENCE}
+    dataset = _opened(source, SETS[cell.set].size)
+    mean = {"mean image of": dataset.fingerprint, "samples": FEW, "reference": REFERENCE, "features": FEATURES}
     plain = kept.find(mean)
     if plain is None:
-        dataset = api.opened(recipe, None, say)
         rows = torch.linspace(0, len(dataset) - 1, REFERENCE).long()
         average = torch.stack([dataset.rows(part).x.mean(0) for part in rows.split(500)]).mean(0)
         made = api.evaluate(dataset, average.expand(FEW, *average.shape).clone(), metrics=["kd"], **how)

@@ -162,14 +162,17 @@ MOST_MINUTES = 60  # what `auto` asks for when nobody says how many steps
 
 def auto_for(
     dataset: Dataset, device: torch.device, *changes: str, data: Source | None = None, duplicates: int = 0,
-    ranks: Ranks | None = None, say: Callable[[str], None] | None = None, **values: Any,
+    ranks: Ranks | None = None, say: Callable[[str], None] | None = None, unasked: Sequence[str] = (), **values: Any,
 ) -> tuple[Recipe, Dataset]:  # fmt: skip
-    """What `auto` chooses for this data on this machine, and the data as it wants it; `.why` says it in lines."""
-    asked = _recipe("auto").override(*changes, **values)
+    """What `auto` chooses for this data on this machine, and the data as it wants it; `.why` says it in lines.
+
+    `unasked` are changes that nobody asked for, which `.why` leaves out.
+    """
+    asked = _recipe("auto").override(*unasked, *changes, **values)
     source = asked["data"] if data is None else data
     free = asked["size"] is None and isinstance(source, str | Path)  # may it choose another size?
     facts = facts_of(dataset.spec, device, duplicates=duplicates, resizable=free)
-    chosen = _recipe("auto", facts).override(*changes, **values)
+    chosen = _recipe("auto", facts).override(*unasked, *changes, **values)
     why = list(chosen.why)
     if changes or values:
         why.append(f"and as you asked: {', '.join([*changes, *(f'{k}={v}' for k, v in values.items())])}")

@@ -52,9 +52,24 @@ def test_a_cell_is_measured_once_kept_and_shown(images: Path, tmp_path: Path, mo
     assert json.loads(scores.read_text())["mlp"]["set"] == "mnist"
 
 
+def test_a_cell_that_diverges_is_said_and_the_others_go_on(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(zoo.SETS, "mnist", zoo.Set("mnist/digits.npz"))
+    bad = zoo.Entry("mnist", ("players.G.lr=1e30", "players.D.lr=1e30", "log_every=1"))
+    monkeypatch.setitem(zoo.ENTRIES, "wgan-gp", bad)
+    table = zoo.measure(data=str(images), cell=["mnist/wgan-gp", "mnist/mlp"], say=lambda text: None)
+    assert [("failed" in c, c["name"]) for c in table["cells"]] == [(False, "mlp"), (True, "wgan-gp")]
+    assert "became NaN or infinite" in zoo.text(table)
+    monkeypatch.setitem(zoo.ENTRIES, "mlp", zoo.Entry("mnist", ("batch=32",)))
+    assert [c["name"] for c in zoo.measure(data=str(images), cell=["wgan-gp"])["cells"]] == ["wgan-gp"]  # no stale cell
+
+
 def test_what_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--cell mnist/dcgna: no such cell; did you mean 'mnist' or 'dcgan'"):
         zoo.measure(data=str(tmp_path), cell=["mnist/dcgna"])
+    with pytest.raises(
+        InputError, match=r"--cell cifar: no recipe is measured there by itself; name some: cifar/dcgan"
+    ):
+        zoo.measure(data=str(tmp_path), cell=["cifar"])
     with pytest.raises(InputError, match=r"mnist is not there"):
         zoo.measure(data=str(tmp_path), cell=["mlp"])
     with pytest.raises(InputError, match=r"--data FOLDER with mnist"):

@@ -3,10 +3,15 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
 from gantlet.cli.app import run
+from gantlet.core import registry
 
 
 def gantlet(capsys, *arguments):
@@ -99,6 +104,55 @@ def test_importing_and_help_load_no_torch():
 def test_debug_shows_a_traceback(capsys):
     _, _, err = gantlet(capsys, "train", "dcgna", "--debug")
     assert "Traceback" in err
+
+
+PLUGIN = """
+from typing import Any
+from gantlet.core.registry import generator
+from gantlet.nets.mlp import MLPGenerator
+
+@generator.named("mine-own")
+class Mine(MLPGenerator):
+    \"\"\"A generator of one's own (Author 2026).\"\"\"
+"""
+
+
+def test_modules_that_parts_come_from_are_kept_and_asked_for(capsys, tmp_path, monkeypatch):
+    """run.yaml and the model name them; nothing is imported that was not asked for."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_parts.py").write_text(PLUGIN)
+    small = ("G.use=mine-own", "G.hidden=[8]", "G.z=4", "batch=8", "sample_every=0", "--steps", 1, "--device", "cpu")
+    status, out, err = gantlet(capsys, "train", "mlp", *small, "--with", "my_parts", "--out", "r")
+    assert status == 0, err
+    assert out.splitlines()[-1] == "next: gantlet sample r -n 64 --out grid.png --with my_parts"
+    assert yaml.safe_load(Path("r/run.yaml").read_text())["with"] == ["my_parts"]
+    assert json.loads(Path("r/model/config.json").read_text())["with"] == ["my_parts"]
+    commands = (
+        ["sample", "r"], ["explore", "r", "interpolate"], ["train", "r", "--resume", "--steps", "2"],
+        ["evaluate", "r"], ["show", "r"],
+    )  # fmt: skip
+    monkeypatch.delitem(sys.modules, "my_parts")
+    part = registry.generator.parts.pop("mine-own")
+    for command in commands:
+        status, _, err = gantlet(capsys, *command)
+        assert status == 2 and "parts come from my_parts: add --with my_parts" in err, err
+        assert "my_parts" not in sys.modules
+    for command in (["sample", "r", "-n", 2], ["explore", "r", "interpolate", "-n", 2, "--frames", 2], commands[2]):
+        assert gantlet(capsys, *command, "--with", "my_parts")[0] == 0
+    registry.generator.parts.pop(part.name)
+    monkeypatch.delitem(sys.modules, "my_parts")
+
+
+def test_what_data_needs_to_look_is_not_what_was_asked(capsys, tmp_path):
+    """Nor is another source measured than the one that is looked at."""
+    for i in range(6):
+        pixels = np.random.default_rng(i).integers(0, 256, (80, 80), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    status, out, err = gantlet(capsys, "data", tmp_path, "--out", tmp_path / "out" / "sheet.png")
+    assert status == 0, err
+    assert "as you asked" not in out and "bad_files" not in out
+    out = gantlet(capsys, "data", tmp_path, "--size", 16, "--out", tmp_path / "out" / "sheet.png")[1]
+    assert "as you asked: size=16" in out and "bad_files" not in out
 
 
 def test_two_ranks_train_one_run(tmp_path):

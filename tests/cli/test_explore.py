@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from gantlet.cli.app import run
+from gantlet.metrics import EvaluationReport
 
 
 def gantlet(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:
@@ -81,12 +83,18 @@ def test_numbers_come_as_json(
         (("directions", "--method", "sefaa"), ["did you mean 'sefa'"]),
         (("invert", "nowhere"), ["nowhere"]),
         (("invert", "digits", "--features", "lenett"), ["lenett"]),
-        (("sideways",), ["sideways"]),
+        (("sideways",), ["no tool named 'sideways'", "gantlet explore RUN TOOL", "interpolate, mix"]),
+        ((), ["name a tool", "interpolate, mix, invert"]),
+        (("--frames", 3), ["options come after the tool"]),
+        (("interpolate", "--seeds", "3"), ["seeds=3", "at least two"]),
+        (("interpolate", "--frams", 3), ["explore RUN interpolate --help"]),
+        (("directions", "--with", "no_such_module"), ["no_such_module"]),
+        (("mix", "--device", "tpu"), ["tpu"]),
     ],
 )
 def test_wrong_input_is_status_2(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...], words: list[str],
+    arguments: tuple[Any, ...], words: list[str],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     status, out, err = gantlet(capsys, "explore", trained, *arguments)
@@ -95,9 +103,53 @@ def test_wrong_input_is_status_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_samples_and_scores_are_truncated(capsys: pytest.CaptureFixture[str], tmp_path: Path, trained: Path) -> None:
-    import numpy as np
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ["name a run and a tool", "gantlet explore RUN TOOL", "traverse"]),
+        (("interpolate",), ["the run comes first"]),
+        (("interpolate", "--seed", 3), ["the run comes first"]),
+        (("nowhere", "mix", "--out", "x.jpg"), [".gif"]),  # said before the model is looked for
+    ],
+)
+def test_a_run_and_a_tool_are_wanted(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[Any, ...], words: list[str]
+) -> None:
+    status, _, err = gantlet(capsys, "explore", *arguments)
+    assert status == 2 and all(word in err for word in words), err
 
+
+def test_one_image_file_is_inverted(capsys: pytest.CaptureFixture[str], tmp_path: Path, trained: Path) -> None:
+    """As a data set of it would be: resized, in the model's channels."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 12, 3), dtype=np.uint8)
+    for i in range(2):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "set" / f"{i}.png")
+    codes = []
+    for source in (tmp_path / "set" / "0.png", tmp_path / "set"):
+        asked = ("invert", source, "-n", 1, "--steps", 2, "--json", "--out", tmp_path / "x.png")
+        status, out, err = gantlet(capsys, "explore", trained, *asked)
+        assert status == 0, err
+        codes.append(json.loads(out.splitlines()[-1])["codes"])
+    assert codes[0] == codes[1] and len(codes[0]) == 1
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    status, _, err = gantlet(capsys, "explore", trained, "invert", tmp_path / "broken.png")
+    assert status == 2 and "cannot be read" in err
+
+
+def test_directions_are_as_many_as_there_are(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gantlet.cli.explore.DRAWN", 2)
+    asked = ("directions", "-k", 50, "--frames", 3, "--out", tmp_path / "x.png", "--json")
+    status, out, err = gantlet(capsys, "explore", trained, *asked)
+    assert status == 0 and "there are 6 directions" in err and "the first 2" in err
+    assert len(json.loads(out)["vectors"]) == 6
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.height == 2 * 34 - 2
+
+
+def test_samples_and_scores_are_truncated(capsys: pytest.CaptureFixture[str], tmp_path: Path, trained: Path) -> None:
     for name, more in (("a", ()), ("b", ("--truncation", "0.3"))):
         assert gantlet(capsys, "sample", trained, "-n", 20, "--out", tmp_path / f"{name}.npy", *more)[0] == 0
     a, b = (torch.from_numpy(np.load(tmp_path / f"{name}.npy")) for name in "ab")
@@ -105,6 +157,7 @@ def test_samples_and_scores_are_truncated(capsys: pytest.CaptureFixture[str], tm
     judged = ("evaluate", trained, "--features", "raw", "--metrics", "fd", "-n", 40, "--seeds", 2, "--json")
     report = json.loads(gantlet(capsys, *judged, "--truncation", "0.3")[1])
     assert report["protocol"]["fake"]["truncation"] == 0.3, "not to be compared with the whole"
+    assert "truncated at 0.3" in EvaluationReport.from_json(report).lines()[0]
     status, _, err = gantlet(capsys, "evaluate", "digits", "--data", "digits", "--truncation", "0.3")
     assert status == 2 and "no latents" in err
 

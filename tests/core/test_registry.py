@@ -122,3 +122,14 @@ def test_a_bound_part_wants_only_its_positional_arguments() -> None:
     assert registry.bind("schedule", tree, total=99)(Now(step=5)) == 1.0
     tree, _ = check("penalty", {"use": "r1", "gamma": {"use": "linear", "start": 4.0, "end": 2.0}})
     assert callable(registry.bind("penalty", tree, total=10).keywords["gamma"])
+
+
+def test_the_length_of_a_run_goes_where_it_is_asked_for() -> None:
+    """Where `steps` is null, and nowhere else; it stays null where nobody knows it."""
+    tree, _ = check("trick", "growing")
+    assert registry.bind("trick", tree, total=70).keywords["steps"] == 70
+    assert registry.part_of("trick", "growing").keywords["steps"] is None
+    tree, _ = check("trick", {"use": "growing", "steps": 5})
+    assert registry.bind("trick", tree, total=70).keywords["steps"] == 5
+    asked = {(p.kind, p.name) for p in PARTS if "steps" in p.options and p.options["steps"].default is None}
+    assert asked == {("schedule", n) for n in ("cosine", "linear", "exponential")} | {("trick", "growing")}

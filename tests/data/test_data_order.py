@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch
 from gantlet.data import Prefetch, Stream, open_source, permute
+from gantlet.data.few import Part
 from gantlet.data.order import subkey
 
 CPU = torch.device("cpu")
@@ -107,6 +108,13 @@ def test_flips_are_half_of_the_images_and_points_are_not_flipped() -> None:
 def test_balancing_without_labels_is_refused() -> None:
     with pytest.raises(InputError, match="no labels to balance by"):
         Stream(open_source("digits", labels=False), seed=0, balanced=True)
+
+    class Gaps(Part):
+        def labels_array(self) -> torch.Tensor:
+            return torch.tensor([0, -1, 1, -1, -1, 2])
+
+    with pytest.raises(InputError, match=r"3 of 6 rows have no label and would never be shown; .* balanced=false"):
+        Stream(Gaps(open_source("digits"), torch.arange(6)), seed=0, balanced=True)
 
 
 class Counting:

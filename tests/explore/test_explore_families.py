@@ -8,7 +8,9 @@ from explore_models import SPEC, Judge
 from torch import nn
 
 from gantlet.core import registry
+from gantlet.core.held import draws
 from gantlet.explore import ganspace, interpolate, invert, mix, morph, sefa, style_of
+from gantlet.explore.space import Space
 from gantlet.games.classic import Classic
 from gantlet.games.labels import hears
 from gantlet.runs.model import Model
@@ -45,6 +47,20 @@ def test_the_tools_take_every_generator(name: str) -> None:
     assert float(found.values[0]) > 0
     fitted = invert(model, x[:1], steps=2, restarts=1)
     assert bool(torch.isfinite(fitted.psnr).all())
+
+
+@pytest.mark.parametrize("name", [n for n in GENERATORS if draws(net(n, 0))])
+def test_noise_is_held_where_latents_move(name: str) -> None:
+    """A step of a millionth is no new picture, though any bit of a latent draws other noise."""
+    model = Model(Classic(SPEC, G=net(name, 0), D="mlp"), SPEC, {})
+    with torch.no_grad():
+        for at, p in model.game.named_parameters():
+            if at.endswith(("noise.strength", "loudness")):
+                p.fill_(1.0)
+    z = model.game.latent(1, seed=0)
+    near, place = z + 1e-6, Space(model.game, "z")
+    assert float((model.game.generate(near) - model.game.generate(z)).abs().max()) > 1e-2
+    assert torch.allclose(place.images(near), place.images(z), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", [n for n in GENERATORS if hears(net(n, SPEC.classes))])

@@ -20,6 +20,8 @@ def test_psnr_of_images_in_minus_one_to_one() -> None:
 def test_a_sample_of_its_own_is_found(name: str) -> None:
     model = model_from(name)
     x = model.sample(3, seed=11)
+    with pytest.raises(InputError, match="samples are truncated"):
+        invert(model.truncated(0.5), x)
     found = invert(model, x, steps=200, restarts=4)
     assert float(found.psnr.min()) > 30
     assert torch.allclose(found.psnr, psnr(found.images, x))

@@ -25,6 +25,7 @@ from gantlet.explore import (
     walk,
 )
 from gantlet.explore.mixing import band, mixed
+from gantlet.explore.space import CHUNK
 from gantlet.metrics.path_length import slerp
 from gantlet.runs.model import Model
 
@@ -107,6 +108,17 @@ def test_a_sweep_ends_at_the_samples() -> None:
     assert made.shape == (3, 4, 1, 8, 8)
     assert torch.equal(made[:, -1], model.sample(3))
     assert sweep(model_from("mlp"), values=[0.5, 1.0], n=2).shape == (2, 2, 1, 8, 8)
+    with pytest.raises(InputError, match="pictures are of images"):
+        sweep(model_from("mlp", spec=Spec((2,))))
+
+
+def test_many_are_swept_in_parts() -> None:
+    """A batch's size does not decide the memory."""
+    model, rows = model_of(Styled()), []
+    model.game.G.register_forward_hook(lambda module, args, out: rows.append(len(out)))
+    model.game.G.synthesis.register_forward_hook(lambda module, args, out: rows.append(len(out)))
+    made = sweep(model, values=[0.5, 1.0], n=CHUNK + 3)
+    assert max(rows) == CHUNK and torch.allclose(made[:, 1], model.sample(CHUNK + 3), atol=1e-6)
 
 
 # ---- interpolation ------------------------------------------------------------------------------------------------

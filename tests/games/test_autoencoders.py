@@ -191,14 +191,43 @@ def test_errors_by_hand() -> None:
 def test_moments_move_once_a_step_however_far_a_dynamics_looks_ahead() -> None:
     made = play("autoencoder", "dynamics=extragradient")
     counted: list[int] = []
-    made.state.game.E.look = lambda codes: counted.append(len(codes))
+    made.state.game.E.look = lambda codes, now: counted.append(len(codes))
     made.run(2)
     assert len(counted) == 4
     plain_made, ahead = (play("autoencoder", f"dynamics={d}").run(1) for d in ("alternating", "extragradient"))
-    for made in (plain_made, ahead):  # one share of a batch off the identity, not two
-        off = (torch.eye(6) - made.state.game.E.second).diagonal()
-        assert float(off.max()) <= 0.01 + 1e-6
-        assert float(off.abs().max()) > 0
+    for made in (plain_made, ahead):  # of one batch's eight rows, not of two
+        assert number(made.state.game.E.rows) == 8
+
+
+def test_moments_begin_as_the_first_batch_s_and_do_not_mind_pieces() -> None:
+    """Three batches far from zero: theirs, older ones counting 0.99 as much, however they are cut."""
+    batches = [100 + 0.01 * noise(8, 3, key=("moments", i)).float() for i in range(3)]
+    whole, cut = Coder(nn.Identity(), 3), Coder(nn.Identity(), 3)
+    for step, codes in enumerate(batches):
+        whole.look(codes, Now(step=step))
+        for first in (0, 2, 4, 6):
+            cut.look(codes[first : first + 2], Now(step=step, first=first))
+        if not step:
+            assert torch.allclose(whole.mean, codes.mean(0))
+            assert torch.allclose(whole.covariance, torch.cov(codes.T, correction=0), rtol=1e-3, atol=1e-9)
+    counts = torch.tensor([0.99**2, 0.99, 1.0], dtype=EXACT).repeat_interleave(8)
+    seen = torch.cat(batches).double()
+    middle = (counts.unsqueeze(1) * seen).sum(0) / counts.sum()
+    off = seen - middle
+    wanted = (off.T * counts) @ off / counts.sum()
+    for coder in (whole, cut):
+        assert torch.allclose(coder.mean.double(), middle, rtol=1e-6)
+        assert torch.allclose(coder.covariance.double(), wanted, rtol=0.05, atol=3e-6)
+    spread = whole.of(noise(20_000, 3, key="z").float()).std(0)
+    assert torch.allclose(spread, wanted.diagonal().sqrt().float(), rtol=0.05)
+
+
+def test_a_covariance_that_rounding_broke_can_still_be_drawn_from() -> None:
+    coder = Coder(nn.Identity(), 2).double()
+    coder.covariance.copy_(torch.tensor([[1.0, 1.1], [1.1, 1.0]]))  # one eigenvalue is -0.1
+    z = noise(4000, 2)
+    assert torch.allclose(torch.cov(coder.of(z).T), torch.full((2, 2), 1.05, dtype=EXACT), atol=0.1)
+    assert torch.allclose(coder.back(coder.of(z)), z)
 
 
 def test_an_autoencoder_learns_points_on_a_line() -> None:

@@ -10,9 +10,12 @@ from gantlet.core.critics import Verdict
 from gantlet.core.engine import Engine
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Spec
+from gantlet.core.recipe import recipe
 from gantlet.core.train import train
 from gantlet.core.when import Now
+from gantlet.data import open_source
 from gantlet.games.classic import Classic
+from gantlet.runs.build import spec_of
 from helpers import Rows, play, state_of
 
 SPEC = Spec((2,), classes=3, shares=(0.5, 0.3, 0.2))
@@ -70,6 +73,20 @@ def test_a_latent_says_which_class_it_is_for() -> None:
     assert not torch.equal(made.generate(z), made.generate(z, (y + 1) % 3))
     far = torch.tensor([[0.0, 0.0, -60.0], [0.0, 0.0, 60.0]])
     assert made.classes_of(far).tolist() == [0, 2]
+
+
+def test_shares_are_the_data_s_and_are_not_saved() -> None:
+    """A class without rows is never drawn; a state of other shares leaves these as they are; balance is of training."""
+    for shares, wanted in (((0.5, 0.5, 0.0), {0, 1}), ((0.0, 0.5, 0.5), {1, 2}), ((0.5, 0.0, 0.5), {0, 2})):
+        made = Classic(SPEC._replace(shares=shares), G=Table, D=Bilinear, conditional=True)
+        z = torch.cat([made.latent(2000, seed=0), torch.tensor([[0.0, 0.0, -60.0], [0.0, 0.0, 60.0]])])
+        assert set(made.classes_of(z).tolist()) == wanted
+        made.load_state_dict(game().state_dict())
+        assert set(made.classes_of(z).tolist()) == wanted
+    digits = open_source("digits")
+    for balanced in (True, False):
+        assert spec_of(recipe("cgan").override(balanced=balanced), digits).shares == digits.spec.shares
+    assert len(digits.spec.shares) == 10
 
 
 def test_it_plays_and_both_tables_move() -> None:

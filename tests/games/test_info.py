@@ -140,9 +140,19 @@ def test_q_learns_with_d_and_g_with_g() -> None:
     state = made.state
     head = state.game.arena.critics.critics["D"].head
     assert all(any(p is w for w in state.players["D"].weights) for p in head.parameters())
-    before = [p.detach().clone() for p in head.parameters()]
+    assert not any(p is w for w in state.players["G"].weights for p in head.parameters())
+    D, G = state.game.arena.critics.critics["D"], state.game.G
+    for turn, moved in ((1, "G"), (0, "D")):
+        before = {"D": [w.detach().clone() for w in D.parameters()], "G": [w.detach().clone() for w in G.parameters()]}
+        batch, now = made.engine.draw(state, made.data)
+        gradient = made.engine.gradient(state, state.turns[turn], batch, now)
+        made.engine.move(state, state.turns[turn].player, gradient)
+        found = {name for name, net in (("D", D), ("G", G)) if not same(before[name], net.parameters())}
+        assert found == {moved}, (turn, found)
+    assert len(list(head.parameters())) >= 4 and gradient.turn.name == "D"
+    names = {id(w): g for w, g in zip(state.players["D"].weights, gradient.grads)}
+    assert all(bool(names[id(p)].abs().max() > 0) for p in head.parameters())
     made.run(2)
-    assert all(not torch.equal(a, b) for a, b in zip(before, head.parameters(), strict=True))
     mean = state.averages["ema"].game
     x = torch.rand(4, *IMAGES.shape) * 2 - 1
     state.game.eval()
@@ -231,7 +241,11 @@ def test_what_cannot_have_codes_says_so() -> None:
     with pytest.raises(InputError, match=r"tricks\.info: .*another label"):
         play("infogan", "tricks.info={use: instance-noise}")
     with pytest.raises(InputError, match="packed samples are of several codes"):
-        play("infogan", "tricks.packing={}").run(1)
+        play("infogan", "tricks.packing={}")
+    with pytest.raises(InputError, match=r"tricks\.virtual-batch-norm: it puts latents of its own before G"):
+        play("infogan", "tricks.virtual-batch-norm={}")
+    normalised = play("infogan", "tricks.virtual-batch-norm={role: D, size: 4}", data=Rows(Spec((1, 16, 16))))
+    normalised.run(1).state.check_finite()
     with pytest.raises(InputError, match=r"classic has none; train the recipe infogan"):
         traversal(play("mlp").state.game)
     for wrong in ({"code": 1}, {"categorical": 2}):

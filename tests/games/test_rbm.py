@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,10 @@ from gantlet.core.registry import bind, check
 from gantlet.core.state import State
 from gantlet.core.train import train
 from gantlet.core.when import Now
+from gantlet.explore.interpolate import interpolate
+from gantlet.explore.invert import invert
+from gantlet.explore.space import Space
+from gantlet.explore.truncation import Truncated
 from gantlet.games.autoencoder import Shown
 from gantlet.games.rbm import RBM, Machine
 from helpers import number, play, same
@@ -212,3 +217,18 @@ def test_a_sample_follows_from_its_latent() -> None:
         assert same([made.generate(z)], [whole])
     assert whole.dtype == torch.float32
     assert number(whole.abs().max()) <= 1
+
+
+def test_tools_that_move_latents_refuse_a_machine() -> None:
+    """A sample follows from the bits of its latent, so one beside it is of another sample."""
+    made = game(chain=2)
+    model = SimpleNamespace(game=made, spec=Spec((1, 2, 3)))
+    say = r"in rbm a latent only begins a chain .* neighbouring ones make unrelated samples"
+    with pytest.raises(InputError, match=rf"truncation=0\.5: {say}"):
+        Truncated(made, 0.5)
+    with pytest.raises(InputError, match=say):
+        Space(made)
+    with pytest.raises(InputError, match=say):
+        interpolate(model)
+    with pytest.raises(InputError, match=say):
+        invert(model, torch.zeros(1, 1, 2, 3))

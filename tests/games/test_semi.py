@@ -18,10 +18,10 @@ from gantlet.core.recipe import recipe
 from gantlet.core.train import train
 from gantlet.core.when import Now
 from gantlet.data import open_source
-from gantlet.data.few import FewLabels
+from gantlet.data.few import FewLabels, Part
 from gantlet.nets.semi import GaussianNoise, SemiConvCritic, SemiMLPCritic
 from gantlet.runs import model as models
-from gantlet.runs.build import build, decide, spec_of, stream_of
+from gantlet.runs.build import build, decide, refuse_unlabelled, spec_of, stream_of
 from helpers import IMAGES, POINTS, number, play, small
 
 EXACT = torch.float64
@@ -245,4 +245,18 @@ def test_bad_input_is_answered() -> None:
         made = registry.game.parts["semi"].fn(THREE, **{**OPTIONS, "D": Wide})
         made.d_wants(made.stage(Batch(torch.zeros(6, 2), torch.arange(6) % 3), Now()))
     with pytest.raises(InputError, match=r"packed samples are of several classes"):
-        play("semi", "tricks.packing={}").run(1)
+        play("semi", "tricks.packing={}")
+    with pytest.raises(InputError, match=r"tricks\.top-k: .*with fooling=0 G minds none; use a fooling above 0"):
+        play("semi", "tricks.top-k={}")
+    play("semi", "tricks.top-k={}", "fooling=1").run(1).state.check_finite()
+    with pytest.raises(
+        InputError, match=r"2 of 4 rows have no label, and without labelled=N .*; use labelled=2, or fewer"
+    ):
+        refuse_unlabelled(game(), Half(open_source("digits"), torch.arange(4)))
+
+
+class Half(Part):
+    """Every other row has a label."""
+
+    def labels_array(self) -> Tensor:
+        return torch.where(torch.arange(len(self)) % 2 == 0, 1, -1)

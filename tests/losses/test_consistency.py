@@ -12,7 +12,7 @@ from gantlet.core.errors import InputError
 from gantlet.core.when import Now
 from gantlet.losses.consistency import transformed
 from gantlet.losses.penalties import evidence
-from helpers import number
+from helpers import number, play
 
 F64 = torch.float64
 ROW = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]], dtype=F64)
@@ -158,3 +158,14 @@ def test_zcr_compares_samples_of_latents_whatever_is_put_before_the_critics() ->
     now, then = seen(Quadratic()), seen(Quadratic(), fake=FAKE + 5)
     assert torch.equal(made("zcr").term(now), made("zcr").term(then))
     assert REAL.shape == FAKE.shape
+
+
+@pytest.mark.parametrize("name", ["stylegan", "stylegan2-small", "fastgan"])
+def test_zcr_is_not_for_noise_that_follows_the_latent(name: str) -> None:
+    """Two samples of nearly one latent would differ by their noise, which G would be paid for."""
+    with pytest.raises(InputError, match=r"penalty 'zcr' .* use style3"):
+        play(name, "penalties.zcr={}").run(1)
+
+
+def test_zcr_plays_with_styles_that_draw_nothing() -> None:
+    play("stylegan3-t", "penalties.zcr={}").run(1).state.check_finite()

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gantlet.core.errors import InputError
+from gantlet.core.game import Spec
 from gantlet.losses.weights import filters
+from gantlet.nets.equalised import EqualLinear
+from gantlet.nets.r3 import R3Generator
+from gantlet.nets.style import StyleGenerator
+from gantlet.nets.style3 import Style3Generator
+from gantlet.nets.vit import ViTGenerator
 from helpers import number
 
 F64 = torch.float64
@@ -92,3 +98,38 @@ def test_weights_that_others_stand_in_for() -> None:
     said = torch.func.functional_call(Holder(), {"layer.weight": other}, ())
     assert said.tolist() == pytest.approx([2 * 14**2])
     assert torch.autograd.grad(said.sum(), other)[0].abs().sum() > 0
+
+
+def test_only_layers_have_filters() -> None:
+    """Biases, strengths of noise, learnt maps and tokens of two dimensions and more are none."""
+
+    class Extras(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.start, self.tokens = nn.Parameter(torch.ones(4, 2, 2)), nn.Parameter(torch.ones(3, 2))
+            self.bias = nn.Parameter(torch.ones(2, 1, 1))
+
+    assert overlap(nn.ModuleList([Extras().double(), holding(nn.Linear(2, 2), M)])) == pytest.approx(2 * 11**2)
+    spec = Spec((1, 8, 8))
+    for G in (
+        StyleGenerator(spec, z=6, w=8, width=4, widest=8),
+        R3Generator(spec, z=6, width=8, widest=8),
+        ViTGenerator(spec, z=6, width=8),
+    ):
+        layers = [m for m in G.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+        assert len(filters(G)) == len(layers) < sum(p.dim() > 1 for p in G.parameters())
+
+
+def test_an_equalised_layer_has_the_filters_it_multiplies_by() -> None:
+    layer = EqualLinear(2, 2, lr_multiplier=0.01).double()
+    with torch.no_grad():
+        layer.raw.copy_(M / layer.scale)
+    assert overlap(layer) == pytest.approx(2 * 11**2)
+    layer.requires_grad_(False)
+    assert overlap(layer) == 0
+
+
+def test_normalised_weights_count_before_and_alias_free_ones_too() -> None:
+    assert overlap(spectral_norm(holding(nn.Linear(2, 2), M))) == pytest.approx(2 * 11**2)
+    G = Style3Generator(Spec((1, 8, 8)), z=6, w=8, width=4, widest=8, frame=2)
+    assert len(filters(G)) == len(G.mapping.body) // 2 + 1 + 2 * len(G.synthesis.body)

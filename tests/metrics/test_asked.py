@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from digit_rows import Digits
+
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch
 from gantlet.metrics import Classifier

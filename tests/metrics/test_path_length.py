@@ -12,14 +12,17 @@ import torch
 from pair_rows import COUNT, EPSILON, PATHS, far, latents, made
 from torch import Tensor, nn
 
+import helpers  # noqa: F401 (importing registers)
 from gantlet.core import registry
 from gantlet.core.errors import InputError
-from gantlet.core.game import Batch, Game, Loss, Turn
+from gantlet.core.game import Batch, Game, Loss, Spec, Turn
 from gantlet.core.noise import normal, uniform
+from gantlet.core.recipe import recipe
 from gantlet.core.when import Now
+from gantlet.explore.truncation import Truncated
 from gantlet.metrics.about import about_of
 from gantlet.metrics.diversity import stages_of, unlike
-from gantlet.metrics.features import Features
+from gantlet.metrics.features import Features, build
 from gantlet.metrics.path_length import distance_of, lengths, lerp, path_length, slerp, trimmed
 
 RECORDED = json.loads((Path(__file__).parent / "oracle" / "pairs.json").read_text(encoding="utf-8"))["paths"]
@@ -49,24 +52,29 @@ class Plain(Game):
         return made
 
 
-class Mapped(Plain):
-    """One with a mapping: w is twice z, and the samples are w through the net."""
+class Mapped(nn.Module):
+    """One with a mapping: w is twice z, and the samples are w through a layer."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
 
     def mapping(self, z: Tensor) -> Tensor:
         return 2 * z
 
-    def synthesis(self, w: Tensor) -> Tensor:
-        return super().generate(w)
+    def synthesis(self, w: Tensor, z: Tensor | None = None) -> Tensor:
+        made: Tensor = self.layer(w)
+        return made
 
-    def generate(self, z: Tensor, *given: Tensor) -> Tensor:
+    def forward(self, z: Tensor) -> Tensor:
         return self.synthesis(self.mapping(z))
 
 
-def linear(z: int = 4, d: int = 3, *, kind: type[Plain] = Plain) -> Plain:
+def linear(z: int = 4, d: int = 3) -> Plain:
     net = nn.Linear(z, d)
     with torch.no_grad():
         net.weight.copy_(normal((z,), d, key=("linear",)))
-    return kind(net, z)
+    return Plain(net, z)
 
 
 def ends(game: Game, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -282,6 +290,41 @@ def test_noise_of_the_generator_s_own_is_the_same_at_both_ends() -> None:
     assert noisy["path_length"] == pytest.approx(plain["path_length"], rel=1e-2)
 
 
+def played(name: str, *changes: str, heard: float) -> Game:
+    """A game as it is built, its noise learnt to this strength."""
+    tree = recipe(name).override("G.width=8", "G.widest=16", "D.width=8", "D.widest=16", *changes).tree["game"]
+    torch.manual_seed(0)
+    game: Game = registry.bind("game", tree, total=1)(Spec((1, 16, 16), classes=3)).eval()
+    with torch.no_grad():
+        for at, p in game.named_parameters():
+            if at.endswith(("noise.strength", "loudness")):
+                p.fill_(heard)
+    return game
+
+
+@pytest.mark.parametrize("name", ["stylegan2-small", "fastgan"])
+def test_noise_that_follows_the_latent_is_no_part_of_a_path(name: str) -> None:
+    """A latent moved by a ten-thousandth has other noise: its square over 1e-8 would be all there is."""
+    x = torch.zeros(4, 1, 16, 16)
+    still, loud = (path_length(x, x, model=played(name, heard=s), pairs=24)["path_length"] for s in (0.0, 0.1))
+    assert still / 5 < loud < 5 * still
+
+
+@pytest.mark.parametrize("changes", [(), ("conditional=true",)])
+def test_w_of_a_game_as_it_is_played(changes: tuple[str, ...]) -> None:
+    """In w a length is that of the synthesis along a straight line, whoever stands around the network."""
+    game = played("stylegan2-small", *changes, heard=0.1)
+    got = path_length(torch.zeros(4, 1, 16, 16), NONE, model=game, pairs=12, space="w", where="end")
+    net = game.made_of()["G"]
+    z, raw = game.latent(24, seed=0), distance_of(build("raw", lambda: Spec((1, 16, 16))))
+    with torch.no_grad():
+        w = net.net.mapping(z[:, :-1], net.classes_of(z)) if changes else net.mapping(z)
+        synthesis = net.net.synthesis if changes else net.synthesis
+        want = lengths(synthesis, raw, (w[::2], w[1::2]), torch.zeros(12, 1), epsilon=1e-4, way="lerp")
+    assert got["untrimmed"] == pytest.approx(float(want.mean()), rel=1e-2)
+    assert got["name"] == "PL-raw-w"
+
+
 def test_intervals_cover() -> None:
     """Around the trimmed mean of the whole law, of seeds and seeds."""
     game = linear(1, 1)
@@ -298,7 +341,8 @@ def test_intervals_cover() -> None:
 
 
 def test_w_is_behind_the_mapping() -> None:
-    game = linear(kind=Mapped)
+    game = linear()
+    game.net = Mapped(game.net)
     a = next(game.net.parameters()).detach().double()
     z0, z1 = ends(game, 300)
     got = path_length(NONE, NONE, model=game, pairs=300, space="w")
@@ -314,8 +358,11 @@ def test_w_is_behind_the_mapping() -> None:
 def test_what_has_no_path() -> None:
     with pytest.raises(InputError, match="there is none; evaluate a run or a model"):
         path_length(NONE, NONE)
-    with pytest.raises(InputError, match="take space=z"):
+    with pytest.raises(InputError, match="use space=z"):
         path_length(NONE, NONE, model=linear(), space="w")
+    with pytest.raises(InputError, match="this model truncates them; use space=z"):
+        whole = Truncated(played("stylegan2-small", heard=0.0), 0.5)
+        path_length(NONE, NONE, model=whole, space="w")
     broken = linear()
     with torch.no_grad():
         broken.net.bias.fill_(math.nan)  # type: ignore[union-attr, operator]

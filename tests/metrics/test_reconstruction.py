@@ -59,8 +59,16 @@ def test_by_hand_and_at_any_batch() -> None:
         assert one["mean_image"] == pytest.approx(float((held - held.mean(0)).square().mean()), rel=1e-5)
         assert one["intervals"]["reconstruction"][0] < wanted < one["intervals"]["reconstruction"][1]
         assert one["intervals"]["psnr"][0] < one["psnr"] < one["intervals"]["psnr"][1]
-        assert (one["rows"], one["warning"], one["fake_count"]) == ("held out", "", 50)
-    assert reconstruction(held, held, model=Encodes(0.5), held_out=held, rows=20)["fake_count"] == 20
+        assert (one["rows"], one["warning"], one["real_count"], one["fake_count"]) == ("held out", "", 50, 0)
+    assert reconstruction(held, held, model=Encodes(0.5), held_out=held, rows=20)["real_count"] == 20
+
+
+def test_some_rows_are_from_anywhere() -> None:
+    """Sixty rows in the order of their classes, dark ones first: of twenty, both are among them."""
+    held = torch.cat([torch.full((30, 1, 4, 4), -0.5), torch.full((30, 1, 4, 4), 0.5)])
+    found = reconstruction(held, held, model=Encodes(0.5), held_out=held, rows=20)
+    assert found["mean_image"] > 0.15
+    assert reconstruction(held, held, model=Encodes(0.5), held_out=iter([held]), rows=20)["mean_image"] == 0
 
 
 def test_nothing_lost_and_out_of_range() -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from gantlet.core.game import Spec
+from gantlet.core.held import draws, hold
 from gantlet.nets.fastgan import Excite, FastGANCritic, FastGANGenerator, Tower, Up
 
 SMALL = {"width": 4, "widest": 8}
@@ -104,3 +105,27 @@ def test_a_tower_takes_what_is_left_of_a_small_image() -> None:
     tower = Tower((3, 2, 2), width=4, widest=8, batch_norm=True)
     maps, logit = tower(torch.randn(1, 3, 2, 2))
     assert (len(maps), logit.shape) == (1, (1,))
+
+
+def test_noise_may_be_held() -> None:
+    """The same for every row: then equal styles of noise are left, and what moves is the latent's doing alone."""
+    G = FastGANGenerator(Spec((1, 16, 16)), z=6, **SMALL).eval()
+    for up in G.ups:
+        if up.loudness is not None:
+            nn.init.ones_(up.loudness)
+    z = torch.randn(1, 6)
+    near = torch.cat([z, z + 1e-5])
+    free = G(near)
+    assert draws(G)
+    assert float((free[0] - free[1]).detach().abs().max()) > 1e-2
+    with hold(G):
+        held = G(near)
+    assert float((held[0] - held[1]).detach().abs().max()) < 1e-4
+    assert not torch.allclose(held[0], free[0], atol=1e-3)
+    assert torch.equal(G(near), free)
+
+
+def test_a_spectrally_normalised_generator_is_the_same_however_often_it_runs() -> None:
+    G = FastGANGenerator(Spec((1, 16, 16)), z=6, **SMALL, batch_norm=False, spectral=True)
+    z = torch.randn(4, 6)
+    assert torch.equal(G(z), G(z))

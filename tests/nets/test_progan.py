@@ -6,13 +6,19 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized
 
 from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
+from gantlet.games.madgan import widened
+from gantlet.losses.weights import filters
 from gantlet.nets.equalised import EqualConv2d, EqualLinear, Leaky, pixel_norm
 from gantlet.nets.mapping import ClassHead
 from gantlet.nets.progan import MinibatchStd, ProGANCritic, ProGANGenerator
 from gantlet.nets.resample import HalvingConv, blurred, blurred_down, blurred_up, convolved_up
+from gantlet.tricks.beside import Beside, Head, Read
 from helpers import number
 
 FACES = Spec((3, 1024, 1024))
@@ -137,3 +143,58 @@ def test_the_class_turns_the_image() -> None:
     z = torch.randn(4, 6)
     assert not torch.allclose(G(z, torch.zeros(4, dtype=torch.int64)), G(z, torch.ones(4, dtype=torch.int64)))
     assert torch.allclose(G(z, torch.arange(4) % 3), G(5 * z, torch.arange(4) % 3), atol=1e-4)  # z is on the sphere
+
+
+# ---- what stands beside an equalised layer ------------------------------------------------------------------------
+
+
+class Mean(nn.Module):
+    """One number a row."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        return h.flatten(1).mean(1, keepdim=True)
+
+
+def raws(net: nn.Module) -> set[str]:
+    """What is learnt of weights without a scale, by the module's kind."""
+    return {type(m).__name__ for m in net.modules() if type(m) in (nn.Linear, nn.Conv2d, nn.Embedding, Head)}
+
+
+@pytest.mark.parametrize("base", [EqualLinear(400, 1), EqualConv2d(400, 1, 1)])
+def test_what_stands_beside_learns_at_the_equalised_rate(base: EqualLinear | EqualConv2d) -> None:
+    """As large as the layer's weights, and moved by as much in a step of Adam, whatever width it has."""
+    layer = Beside(base, Mean(), 1)
+    assert raws(layer) == set()
+    adam = torch.optim.Adam(layer.parameters(), lr=1e-3)
+    before = [m.weight.detach().clone() for m in (base, layer.more)]
+    h = torch.randn(5, 400) if isinstance(base, EqualLinear) else torch.randn(5, 400, 2, 2)
+    layer(h + 1).sum().backward()
+    adam.step()
+    moves = [number((m.weight - old).abs().max()) for m, old in zip((base, layer.more), before)]
+    assert moves[0] == pytest.approx(1e-3 / 20, rel=1e-3)
+    assert moves[1] == pytest.approx(moves[0], rel=1e-3)
+
+
+def test_other_heads_learn_at_the_equalised_rate() -> None:
+    read = Read(EqualLinear(400, 1))
+    for other in (Head(400, 3), nn.Embedding(3, 400)):
+        read.like(other)
+        assert raws(other) == set()
+        assert number(other.weight.std()) == pytest.approx(1 / 20, rel=0.1)
+        assert number(other.parametrizations.weight.original.std()) == pytest.approx(1, rel=0.1)
+        assert len(filters(other)) == isinstance(other, Head)
+    plain, normed = Head(400, 3), Head(400, 3)
+    Read(nn.Linear(400, 1)).like(plain)
+    assert not is_parametrized(plain)
+    Read(spectral_norm(nn.Linear(400, 1))).like(normed)
+    assert number(torch.linalg.matrix_norm(normed.weight, 2)) == pytest.approx(1, rel=0.05)
+
+
+def test_a_wider_last_layer_learns_at_the_equalised_rate() -> None:
+    """And what is put beside that follows it."""
+    D = widened(ProGANCritic(Spec((1, 8, 8)), width=4, widest=8), 3)
+    assert raws(D) == set()
+    assert D.head.out.weight.shape == (3, 8)
+    assert raws(Beside(D.head.out, Mean(), 1)) == set()
+    assert all(bool(torch.isfinite(f).all()) for f in filters(D))
+    assert torch.allclose(filters(D)[-1], D.head.out.weight)

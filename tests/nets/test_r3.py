@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
 from gantlet.nets.r3 import Block, R3Critic, R3Generator, doubled, halved
 
@@ -130,3 +131,13 @@ def test_what_decoders_may_read() -> None:
         for place, channels, halvings in D.decodable:
             sides = tuple(-(-side // 2**halvings) for side in shape[1:])
             assert features[place].shape == (2, channels, *sides)
+
+
+def test_a_class_that_is_not_told_is_asked_for() -> None:
+    spec = Spec((1, 8, 8), classes=3)
+    for net, x in (
+        (R3Generator(spec, z=6, width=8, widest=8), torch.randn(2, 6)),
+        (R3Critic(spec, width=8, widest=8), torch.randn(2, 1, 8, 8)),
+    ):
+        with pytest.raises(InputError, match="told which of 3 classes"):
+            net(x)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
+from gantlet.core.held import draws, hold
 from gantlet.nets.mapping import MappingNetwork, Noise, styles
-from gantlet.nets.resample import convolved_up
+from gantlet.nets.resample import HalvingConv, convolved_up
 from gantlet.nets.style import StyleGenerator
 from gantlet.nets.style2 import Style2Critic, Style2Generator, StyledConv, modulated
 from helpers import number
@@ -103,13 +104,13 @@ def test_instance_norms_take_their_gain_and_shift_from_the_style() -> None:
 
 @each_generator
 def test_the_mean_style_moves_only_in_training(kind: type[nn.Module]) -> None:
-    """By a hundredth part of 0.5 a forward, towards the mean of the batch's styles."""
+    """Half of the way to the mean of the batch's styles in 11,000 images."""
     G = kind(SPEC, **NARROW, mixing=0.0)
     z = torch.randn(5, 6)
     G.eval()(z)
     assert number(G.w_mean.abs().max()) == 0
     G.train()(z)
-    assert torch.allclose(G.w_mean, 0.005 * G.mapping.eval()(z).mean(0), atol=1e-6)
+    assert torch.allclose(G.w_mean, (1 - 0.5 ** (5 / 11_000)) * G.mapping.eval()(z).mean(0), rtol=1e-3, atol=1e-9)
     before = G.w_mean.clone()
     G.eval()(z), G.synthesis(G.mapping(z))
     assert torch.equal(before, G.w_mean)
@@ -129,6 +130,37 @@ def test_generating_is_mapping_then_synthesis(kind: type[nn.Module]) -> None:
     assert not torch.allclose(G.synthesis(each, z), G(z), atol=1e-4)
     centre = G.synthesis(G.w_mean.expand(2, -1))
     assert torch.allclose(centre[0], centre[1])
+
+
+def test_the_mean_style_counts_images_not_batches() -> None:
+    """By then 0.75 of the way, however the images came: in batches, in pieces, with styles mixed in or not."""
+    z = torch.randn(1, 6).expand(64, -1)
+    for rows, mixing in ((64, 0.0), (8, 0.0), (8, 0.9)):
+        torch.manual_seed(0)
+        mapping = MappingNetwork(6, 8, layers=1, half_life_images=32)
+        for part in z.split(rows):
+            styles(mapping, part, None, layers=4, mixing=mixing)
+        assert torch.allclose(mapping.w_mean, 0.75 * mapping.mapped(z)[0], atol=1e-5)
+
+
+def test_styles_are_mixed_among_the_layers_in_use() -> None:
+    """Of a generator that is still growing: a layer that nobody reads yet is no place to change styles."""
+    mapping, z = MappingNetwork(6, 8, layers=2), torch.randn(300, 6)
+    mixed = styles(mapping, z, None, layers=8, mixing=1.0, used=4)
+    own = torch.isclose(mixed, mapping.mapped(z).unsqueeze(1), atol=1e-6).all(2)
+    assert sorted(set(own.sum(1).tolist())) == [1, 2, 3]
+    G = StyleGenerator(SPEC, **NARROW)
+    assert G.synthesis.used == G.synthesis.layers == 6
+    growth = G.grow()
+    for level, used in ((0.0, 2), (0.5, 4), (1.0, 4), (2.0, 6)):
+        growth.set(level)
+        assert G.synthesis.used == used
+    growth.set(0.0)
+    seen: list[Tensor] = []
+    G.synthesis.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    G.mixing = 1.0
+    G(z)
+    assert not torch.isclose(seen[0][:, 0], seen[0][:, 1]).all(1).any()  # the two layers there are, never alike
 
 
 def test_styles_are_mixed_only_in_training() -> None:
@@ -192,6 +224,57 @@ def test_noise_is_heard_once_it_is_learnt(kind: type[nn.Module]) -> None:
             nn.init.constant_(module.strength, 0.3)
     assert not torch.allclose(G.synthesis(w, z), G.synthesis(w), atol=1e-3)
     assert torch.allclose(G.synthesis(w[1:], z[1:]), G.synthesis(w, z)[1:], atol=1e-5)
+
+
+@each_generator
+def test_noise_may_be_held(kind: type[nn.Module]) -> None:
+    """Then it is the fixed one, whatever the latent; afterwards it follows the latent again."""
+    G = kind(SPEC, **NARROW).eval()
+    for module in G.modules():
+        if isinstance(module, Noise):
+            nn.init.constant_(module.strength, 0.3)
+    z = torch.randn(3, 6)
+    free = G(z)
+    with hold(G):
+        assert torch.allclose(G(z), G.synthesis(G.mapping(z)), atol=1e-6)
+    assert torch.equal(G(z), free)
+    assert not torch.allclose(G.synthesis(G.mapping(z)), free, atol=1e-3)
+    assert draws(G)
+
+
+# ---- half precision -----------------------------------------------------------------------------------------------
+
+
+def test_large_styles_survive_half_precision() -> None:
+    """Only their proportions matter; the square of 300 is beyond what half precision knows."""
+    layer, x, w = StyledConv(8, 16, 16, layer=0, up=False), torch.randn(2, 16, 8, 8), torch.randn(2, 8)
+    with torch.no_grad():
+        layer.affine.raw_bias.fill_(300.0)
+        wanted = layer(x, w, None)
+        with torch.autocast("cpu", torch.float16):
+            found = layer(x, w, None)
+    assert number(wanted.std()) > 0.3
+    assert torch.allclose(found.float(), wanted, atol=0.05)
+
+
+# ---- filters ------------------------------------------------------------------------------------------------------
+
+
+def test_one_filter_stands_for_the_papers_two() -> None:
+    """Nearest neighbour, convolution, [1, 2, 1] on the way up, [1, 2, 1], convolution, the mean of pairs on the way down:
+    inside the border they are one convolution and [1, 3, 3, 1].
+    """
+    x, weight = torch.randn(2, 3, 12, 12), torch.randn(4, 3, 3, 3)
+    taps = torch.tensor([1.0, 2.0, 1.0]) / 4
+
+    def smooth(x: Tensor) -> Tensor:
+        return F.conv2d(x, (taps[:, None] * taps).expand(x.shape[1], 1, 3, 3), padding=1, groups=x.shape[1])
+
+    up = smooth(F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight.flip(2, 3), padding=1))
+    assert torch.allclose(convolved_up(x, weight)[..., 3:-3, 3:-3], up[..., 3:-3, 3:-3], atol=1e-4)
+    halve = HalvingConv(3, 4)
+    down = F.avg_pool2d(F.conv2d(smooth(x), halve.weight, padding=1), 2)
+    assert torch.allclose(halve(x)[..., 2:-2, 2:-2], down[..., 2:-2, 2:-2], atol=1e-5)
 
 
 # ---- derivatives of second order ----------------------------------------------------------------------------------

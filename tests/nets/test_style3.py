@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
+from gantlet.core.held import draws
 from gantlet.nets.alias_free import FilteredLeakyReLU, Signal, attenuation, kaiser_beta, low_pass
 from gantlet.nets.equalised import ROOT2, SLOPE
 from gantlet.nets.style2 import Style2Generator
@@ -343,3 +345,44 @@ def test_classes_are_told() -> None:
     made = net(z, torch.arange(3)).detach()
     assert all(not torch.allclose(made[i], made[j]) for i, j in itertools.combinations(range(3), 2))
     assert net.w_mean is net.mapping.w_mean
+
+
+def test_large_styles_survive_half_precision() -> None:
+    net = settled(small())
+    layer = net.synthesis.body[2]
+    x, w = torch.randn(2, layer.affine.out_features, 24, 24), torch.randn(2, 16)
+    with torch.no_grad():
+        layer.affine.raw_bias.fill_(300.0)
+        layer.resample = nn.Identity()
+        wanted = layer(x, w)
+        with torch.autocast("cpu", torch.float16):
+            found = layer(x, w)
+    assert float(wanted.std()) > 0.3
+    assert torch.allclose(found.float(), wanted, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"first_cutoff": 17.0, "first_stop": 40.0}, "first_cutoff=17: pictures of 32 pixels hold 16 waves"),
+        ({"first_cutoff": 4.0, "first_stop": 4.0}, "first_stop=4: must be above first_cutoff=4"),
+        ({"last_stop": 1.0}, "last_stop=1: must be above 1"),
+    ],
+)
+def test_bands_that_no_filter_has(options: dict[str, float], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        small(**options)
+
+
+@pytest.mark.parametrize("side", [4, 8, 31, 256])
+@pytest.mark.parametrize("bands", [(2.0, 2**2.1, 2**0.3), (1.0, 1.01, 1.01), (2.0, 100.0, 1.5)])
+def test_bands_that_pass_are_ones_a_filter_has(side: int, bands: tuple[float, float, float]) -> None:
+    """No band is empty and no cutoff beyond half the rate, at any layer."""
+    a, b, c = bands
+    layers = layers_for(2 ** math.ceil(math.log2(side)))
+    found = progression(side, side, layers=layers, critical=2, frame=2, first_cutoff=a, first_stop=b, last_stop=c)
+    assert all(s.half_width > 0 and s.cutoff <= s.rate / 2 for s in found)
+
+
+def test_no_noise_is_drawn() -> None:
+    assert not draws(small())

@@ -112,3 +112,13 @@ def test_classes_are_heard() -> None:
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(InputError, match=r"width 10 does not divide over 4 heads; .* or heads=2"):
         ViTGenerator(Spec((1, 8, 8)), width=10, heads=4)
+
+
+def test_a_class_that_is_not_told_is_asked_for() -> None:
+    spec = Spec((1, 8, 8), classes=3)
+    for net, x in (
+        (ViTGenerator(spec, z=6, width=8), torch.randn(2, 6)),
+        (ViTCritic(spec, width=8), torch.randn(2, 1, 8, 8)),
+    ):
+        with pytest.raises(InputError, match="told which of 3 classes"):
+            net(x)

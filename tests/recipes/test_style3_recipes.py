@@ -15,7 +15,7 @@ def test_each_says_where_it_is_from() -> None:
     for name in NAMES:
         about = about_of(name)
         assert about is not None
-        assert (about.year, about.family) == (2021, "stylegan")
+        assert (about.year, about.family) == (2021, "StyleGAN")
         assert "2106.12423" in about.paper
 
 

@@ -76,11 +76,18 @@ def test_a_sample_follows_from_its_number_and_its_class(trained: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [("own", "class own: there are 3, 0 to 2; did you mean 'owl'"), (3, "class 3: there are 3"), ([], "name at least one"),
-     (-1, "class -1: there are 3")],
+     (-1, "class -1: there are 3"), ([True], "class True: a class is a whole number or a name"), (1.5, r"class 1\.5: a"),
+     (torch.tensor([0.0, 1.0]), r"class 0\.0: a"), ([[1, 2]], r"class \[1, 2\]: a"), ([None], "class None")],
 )  # fmt: skip
 def test_a_class_that_is_none_is_refused(trained: Path, asked: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         gantlet.load(trained).sample(2, classes=asked)
+
+
+def test_numbers_come_in_any_whole_kind(trained: Path) -> None:
+    model = gantlet.load(trained)
+    kinds = (2, "2", np.int64(2), np.array([2]), torch.tensor(2), torch.tensor([[2]], dtype=torch.uint8), range(2, 3))
+    assert [model.numbers_of(kind) for kind in kinds] == [[2]] * len(kinds)
 
 
 def test_a_model_that_knows_no_classes_says_so(tmp_path: Path) -> None:

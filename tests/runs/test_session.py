@@ -105,6 +105,14 @@ def test_more_steps_extend_a_run(tmp_path):
     assert RunFolder(longer.path).rows()[-1]["attempt"] == 2
 
 
+def test_fewer_steps_than_were_played_are_refused(tmp_path):
+    begin(tmp_path / "a", steps=4)
+    before = (tmp_path / "a" / "run.yaml").read_text()
+    with pytest.raises(InputError, match="steps=3: this run is at step 4; give more"):
+        gantlet.train(tmp_path / "a", resume=True, steps=3)
+    assert (tmp_path / "a" / "run.yaml").read_text() == before
+
+
 def test_later_attempts_supersede_rows(tmp_path):
     folder = RunFolder(tmp_path)
     rows = [{"attempt": 1, "step": s} for s in (2, 4, 6)] + [{"attempt": 2, "step": s} for s in (4, 6, 8)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+import gantlet
 from gantlet.core.errors import InputError
 from gantlet.games.classic import Classic
 from gantlet.runs.standing import standing
@@ -115,3 +118,10 @@ def test_without_batch_norms_there_is_nothing_to_do() -> None:
 def test_too_few_samples_are_refused(batches: int, batch: int) -> None:
     with pytest.raises(InputError, match=f"of {batches} batches of {batch}: use at least 1 of at least 2"):
         standing(normed(), batches=batches, batch=batch, seed=0)
+
+
+def test_a_run_of_single_rows_ends_with_its_model(tmp_path: Path) -> None:
+    """One row alone has no variance: statistics are then of two."""
+    sizes = ("G.width=4", "D.width=4", "G.z=4", "batch=1", "standing=2", "sample_every=0", "samples=4")
+    run = gantlet.train("dcgan", *sizes, data="digits", out=tmp_path / "a", steps=1, device="cpu")
+    assert run.reason == "done" and gantlet.load(run.path).sample(1).shape == (1, 1, 8, 8)

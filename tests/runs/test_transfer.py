@@ -107,7 +107,7 @@ def test_what_does_not_fit_is_named_and_left_as_it_was(source: Path, tmp_path: P
 
 
 def test_nothing_that_fits_is_refused_and_leaves_nothing(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"not one weight fits"):
+    with pytest.raises(InputError, match=r"less than 1 % of each player's weights fits"):
         gantlet.train("mlp", "G.hidden=[7]", data="digits", out=tmp_path / "b", device="cpu", start=source)
     assert not (tmp_path / "b").exists()
     with pytest.raises(InputError, match="neither a run nor a model"):
@@ -167,6 +167,91 @@ def test_wrapped_names_match_only_where_they_are_alone() -> None:
     assert found == {"G.net.a": "G.a"}
     twice = transfer._pairs({"G.net.a": torch.zeros(1)}, {"G.a": torch.ones(1), "G.critic.a": torch.ones(1)})
     assert twice == {}
+
+
+# ---- classes ------------------------------------------------------------------------------------------------------
+
+
+def start_with(game: Any, class_names: tuple[str, ...]) -> transfer.Start:
+    made_of = {part: module.state_dict() for part, module in game.made_of().items()}
+    return transfer.Start("elsewhere", made_of, dict(game.state_dict()), {}, class_names)
+
+
+def loaded(monkeypatch: pytest.MonkeyPatch, game: Any, start: transfer.Start, names: tuple[str, ...]) -> Any:
+    """Facts and what was said."""
+    lines: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, "opened", lambda *args: start)
+        facts = transfer.load(game, "elsewhere", lines.append, names)
+    return facts, "\n".join(lines)
+
+
+HERE, THERE = ("ant", "owl", "cat"), ("cat", "dog", "owl")
+
+
+@pytest.mark.parametrize("name", ["cgan", "sngan-projection", "acgan", "biggan", "stylegan2"])
+def test_what_is_known_of_a_class_goes_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The very samples and verdicts of the owl, whatever its number; what is not there starts as what is not here."""
+    changes = () if recipe(name)["game"].get("conditional", True) else ("conditional=true",)
+    was, now = (play(name, *changes).run(1 + i).state.game.eval() for i in range(2))
+    facts, said = loaded(monkeypatch, now, start_with(was, THERE), HERE)
+    assert facts["classes"]["stand_ins"] == {"ant": "dog"} and "ant starts as dog" in said
+    assert "numbered otherwise there" in said and facts["classes"]["tensors"]
+    z, there = was.latent(3, seed=0), torch.tensor([1, 2, 0])
+    a, b = was.generate(z, there), now.generate(z, torch.arange(3))
+    assert torch.allclose(a, b, atol=1e-5) and not torch.allclose(b, now.generate(z, there), atol=1e-5)
+    critics = [game.arena.critics.critics["D"] for game in (was, now)]
+    one, two = critics[0](a, there), critics[1](a, torch.arange(3))
+    assert torch.allclose(getattr(one, "logits", one), getattr(two, "logits", two), atol=1e-4)
+    if getattr(one, "classes", None) is not None:
+        assert torch.allclose(one.classes[:, there], two.classes, atol=1e-4)
+
+
+def test_classes_in_the_same_order_are_no_news_and_unknown_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    was, now = play("cgan").state.game, play("cgan").state.game
+    facts, said = loaded(monkeypatch, now, start_with(was, THERE), THERE)
+    assert "classes" not in facts and "class" not in said.lower()
+    facts, said = loaded(monkeypatch, now, start_with(was, ()), THERE)
+    assert facts["classes"]["by"] == "number" and "CLASSES WERE TAKEN BY NUMBER" in said
+
+
+def test_a_run_and_its_model_say_what_their_classes_are_called(tmp_path: Path) -> None:
+    sizes = ("G.hidden=[8]", "D.hidden=[8]", "G.z=6", "batch=8", "sample_every=0")
+    run = gantlet.train("cgan", *sizes, data="digits", out=tmp_path / "a", device="cpu", steps=1)
+    names = transfer.opened(run.path, print).class_names
+    assert len(names) == 10 and transfer.opened(run.path / "model", print).class_names == names
+
+
+# ---- what is no start ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "fits"),
+    [("dcgan", (), lambda key, t: t.numel() == 1), ("mlp", ("G.hidden=[150,150]", "D.hidden=[150,150]"),
+                                                  lambda key, t: key.endswith("0.bias"))],
+)  # fmt: skip
+def test_a_few_biases_that_fit_are_no_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, changes: tuple[str, ...], fits: Any
+) -> None:
+    """Nor are counters and lone numbers: they fit in all networks."""
+    was, now = (play(name, *changes).state.game for _ in range(2))
+    start = start_with(was, ())
+    few = {k: t for k, t in start.others.items() if fits(k, t)}
+    assert few
+    before = {k: t.clone() for k, t in now.state_dict().items()}
+    with pytest.raises(InputError, match="less than 1 %"):
+        loaded(monkeypatch, now, transfer.Start("elsewhere", {}, few, {}), ())
+    assert all(torch.equal(t, before[k]) for k, t in now.state_dict().items()), "it is left as it was"
+    facts, _ = loaded(monkeypatch, now, start, ())
+    assert facts["loaded"] == sum(t.numel() > 1 for t in transfer._networks(now, start).values())
+
+
+def test_growth_begins_anew_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    was, now = play("progan").state.game, play("progan").state.game
+    _, said = loaded(monkeypatch, now, start_with(was, ()), ())
+    assert "tricks.growing=null" in said
+    whole = play("progan", "tricks.growing=null").state.game
+    assert "growing" not in loaded(monkeypatch, whole, start_with(was, ()), ())[1]
 
 
 # ---- freeze-D -----------------------------------------------------------------------------------------------------

@@ -265,6 +265,25 @@ def test_packed_samples_bear_all_their_labels() -> None:
     assert not torch.equal(D(x, y).logits, D(x, y.flip(1)).logits)
 
 
+def test_packs_told_all_their_labels_can_be_frozen() -> None:
+    """The layer that reads labels beside the pixels is one layer, with the table of their codes."""
+    changes = ("conditional=true", "tricks.concat-labels.embed=3", "tricks.packing={}", "tricks.freeze-d.layers=1")
+    made = play("dcgan", *changes, data=Rows(Spec((1, 16, 16), classes=3)))
+    D = made.state.game.arena.critics.critics["D"]
+    still = [w for w in D.parameters() if not w.requires_grad]
+    assert {id(w) for w in still} == {id(w) for w in D.net.body[0].parameters()} and len(still) == 4
+    before = [w.detach().clone() for w in D.parameters()]
+    made.run(1)
+    assert [torch.equal(a, b) for a, b in zip(before, D.parameters())] == [not w.requires_grad for w in D.parameters()]
+
+
+def test_a_critic_that_can_grow_is_not_told_beside_its_first_layer() -> None:
+    spec = Spec((1, 16, 16), classes=3)
+    with pytest.raises(InputError, match=r"'concat-labels': ProGANCritic can grow, .*role=G"):
+        play("progan", "conditional=true", "tricks.concat-labels.role=D", "tricks.ac-gan={}", data=Rows(spec))
+    play("progan", "conditional=true", "tricks.ac-gan={}", data=Rows(spec)).run(1).state.check_finite()
+
+
 def test_what_cannot_be_packed_says_so() -> None:
     for trick in ("projection", "ac-gan", "reacgan"):
         with pytest.raises(

@@ -14,6 +14,7 @@ from gantlet.core import registry
 from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
 from gantlet.core.when import Now
+from gantlet.games.classic import Classic
 from gantlet.nets.growth import Grid, Growth
 from gantlet.nets.progan import ProGANCritic, ProGANGenerator
 from gantlet.tricks.growing import Growing
@@ -55,9 +56,53 @@ def test_levels_follow_the_images_seen() -> None:
     """A stage, then a fade and a stage for each doubling; a pure function."""
     trick = Growing(stage_images=100, fade_images=50)
     seen = [0, 99, 100, 125, 149, 150, 249, 250, 275, 300, 450]
-    assert [trick.level(n) for n in seen] == [0, 0, 0, 0.5, 0.98, 1, 1, 1, 1.5, 2, 3]
+    assert [trick.level(Now(images=n)) for n in seen] == [0, 0, 0, 0.5, 0.98, 1, 1, 1, 1.5, 2, 3]
     at_once = Growing(stage_images=100, fade_images=0)
-    assert [at_once.level(n) for n in (99, 100, 199, 200)] == [0, 1, 1, 2]
+    assert [at_once.level(Now(images=n)) for n in (99, 100, 199, 200)] == [0, 1, 1, 2]
+
+
+def level(trick: Growing, step: int) -> float:
+    """At batches of eight."""
+    return trick.level(Now(step=step, images=8 * step))
+
+
+def test_lengths_follow_from_the_run() -> None:
+    """Two doublings in half of 80 steps: a stage, a fade, a stage, a fade of ten steps each, then the full size."""
+    trick = Growing(steps=80)
+    trick.grown.append(Growth(2))
+    assert [level(trick, n) for n in (0, 1, 9, 15, 20, 29, 35)] == [0, 0, 0, 0.5, 1, 1, 1.5]
+    assert level(trick, 40) == pytest.approx(2)
+    assert level(trick, 80) >= 2
+    longer = Growing(steps=160)
+    longer.grown.append(Growth(2))
+    assert level(longer, 30) == 0.5  # grows by its new length
+
+
+@pytest.mark.parametrize("said", [{"stage_images": 40}, {"fade_images": 120}, {"stage_images": 1000}])
+def test_one_length_leaves_the_rest_to_the_other(said: dict[str, int]) -> None:
+    """Of 160 images a doubling: 40 and 120; a stage that is longer than that leaves nothing to fades."""
+    trick = Growing(steps=80, **said)
+    trick.grown.append(Growth(2))
+    if said == {"stage_images": 1000}:
+        assert (level(trick, 79), trick.level(Now(step=125, images=1000))) == (0, 1)
+    else:
+        assert [level(trick, n) for n in (4, 5 + 15 / 2, 20, 25)] == pytest.approx([0, 0.5, 1, 1])
+
+
+def test_a_recipe_is_full_grown_in_the_middle_of_its_run() -> None:
+    made = play("progan", "steps=20", data=Rows(SPEC))
+    made.run(5)
+    assert made.state.game.G.growth()[0] < 2
+    made.run(11)
+    assert made.state.game.G.growth() == made.state.game.arena.critics.critics["D"].growth() == (2, 1.0)
+
+
+def test_a_run_nobody_knows_the_length_of_must_be_told() -> None:
+    for tree in ({"use": "growing"}, {"use": "growing", "stage_images": 100}):
+        with pytest.raises(InputError, match="give both, or steps"):
+            Classic(SPEC, G="progan", D="progan", tricks={"growing": tree})
+    G = ProGANGenerator(SPEC, z=6, width=4, widest=8)
+    Growing(stage_images=100, fade_images=0).dress("G", G, SPEC)
 
 
 def test_a_level_stops_at_the_full_size() -> None:
@@ -142,7 +187,7 @@ def test_both_players_are_at_the_stage_of_their_images() -> None:
         i = made.state.turns.index(turn)
 
         def looked(scene: Any, loss: Any = turn.loss) -> Any:
-            seen.append((scene.now.images, trick.level(scene.now.images), [g() for g in trick.grown]))
+            seen.append((scene.now.images, trick.level(scene.now), [g() for g in trick.grown]))
             return loss(scene)
 
         made.state.turns[i] = turn._replace(loss=looked)
@@ -170,6 +215,30 @@ def test_reals_are_faded_as_well() -> None:
     assert trick.judged(real, fake, Now(images=9))[0] is real
 
 
+@pytest.mark.parametrize("adversarial", ["relativistic", "non-saturating"])
+def test_both_turns_see_the_same_reals(adversarial: str) -> None:
+    """In a fade the critic is shown faded reals, once, whether D's turn asks or G's."""
+    made = play(
+        "progan", SOON, f"adversarial={adversarial}", "penalties={}", "D.minibatch_std=false", data=Rows(SPEC)
+    ).run(4)  # fmt: skip
+    game, D = made.state.game, made.state.game.arena.critics.critics["D"]
+    seen: list[Tensor] = []
+    D.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    now = made.state.now
+    scene = game.stage(made.data.take(now.images, 8, torch.device("cpu")), now)
+    assert 0 < D.growth()[1] < 1
+    faded = D.faded(scene.real)
+    assert not torch.allclose(faded, scene.real, atol=1e-2)
+    game.d_wants(scene)
+    assert torch.allclose(seen[0], faded)
+    assert torch.equal(seen[1], scene.fake)
+    seen.clear()
+    game.g_wants(scene)
+    assert torch.equal(seen[0], scene.fake)
+    assert len(seen) == 1 + (adversarial == "relativistic")
+    assert all(torch.allclose(x, faded) for x in seen[1:])
+
+
 def test_what_has_not_been_reached_does_not_move() -> None:
     made = play("progan", SOON, data=Rows(SPEC))
     game = made.state.game
@@ -185,7 +254,7 @@ def test_a_resume_in_a_fade_is_exact(steps: int) -> None:
     """Law 5 in the middle of a fade, averages and samples included."""
     whole, first, again = (play("progan", SOON, data=Rows(SPEC), seed=s) for s in (0, 0, 7))
     whole.run(2 * steps), first.run(steps)
-    assert grown(first).level(first.state.now.images) % 1 > 0
+    assert grown(first).level(first.state.now) % 1 > 0
     again.state.load_state_dict(copy.deepcopy(first.state.state_dict()))
     z = first.state.game.latent(3, seed=0)
     assert torch.equal(first.state.best_game().generate(z), again.state.best_game().generate(z))

@@ -13,7 +13,7 @@ from gantlet.core.when import Now
 from gantlet.games.classic import Classic
 from gantlet.nets.fastgan import FastGANCritic
 from gantlet.tricks.beside import beside_last
-from gantlet.tricks.self_supervised import INSIDE, SelfSupervised, difference, fitted, quarter
+from gantlet.tricks.self_supervised import INSIDE, Decoders, SelfSupervised, difference, fitted, quarter
 from helpers import POINTS, Rows, number, play, same
 
 SPEC = Spec((2, 16, 16))
@@ -159,6 +159,20 @@ def test_packed_samples_are_drawn_as_they_were_shown() -> None:
     inside = made.state.game.arena.critics.critics["D"].get_submodule(INSIDE)
     assert inside.whole.paint.weight.shape[0] == 4
     made.run(2).state.check_finite()
+
+
+def test_a_critic_that_is_wrapped_later_still_draws() -> None:
+    """Told the class after it got decoders."""
+    changes = ["conditional=true", "tricks.self-supervised={}", "tricks.concat-labels={}"]
+    for name in ("r3gan", "fastgan"):
+        made = play(name, *changes, data=Rows(SPEC._replace(classes=3)))
+        D = made.state.game.arena.critics.critics["D"]
+        (inside,) = [m for m in D.modules() if isinstance(m, Decoders)]
+        before = [w.detach().clone() for w in inside.parameters()]
+        made.run(1).state.check_finite()
+        assert not any(torch.equal(a, b) for a, b in zip(before, inside.parameters()))
+    with pytest.raises(InputError, match=r"has decoders already; list the trick once"):
+        play("r3gan", *changes, "tricks.again={use: self-supervised}", data=Rows(SPEC._replace(classes=3)))
 
 
 def test_a_g_is_left_alone() -> None:

@@ -20,8 +20,10 @@ from gantlet.core.trick import Trick
 from gantlet.core.when import Now
 from gantlet.games.arena import Played
 from gantlet.games.classic import Classic
+from gantlet.nets.growth import Growth
 from gantlet.tricks.beside import Beside
 from gantlet.tricks.discrimination import Likeness
+from gantlet.tricks.growing import Growing
 from gantlet.tricks.stddev import Spread
 from gantlet.tricks.virtual import VirtualNorm, WithReference
 from helpers import IMAGES, POINTS, number, play, same
@@ -325,12 +327,34 @@ def apa() -> None:
     assert torch.equal(fake, FAKE)
 
 
+class Scaled(nn.Module):
+    """A weight that is no layer's and no norm's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * x
+
+
 def freeze_d() -> None:
     """The first layer asks for no gradient, the second does."""
     net = nn.Sequential(nn.Linear(2, 3), nn.LeakyReLU(), nn.Linear(3, 1))
     assert made("freeze-d", layers=1).dress("D", net, Spec((2,))) is net
     assert [p.requires_grad for p in net.parameters()] == [False, False, True, True]
     assert all(p.requires_grad for p in made("freeze-d").dress("G", nn.Linear(2, 2), Spec((2,))).parameters())
+    parts = [Scaled(), nn.Linear(2, 3), Scaled(), nn.BatchNorm1d(3), nn.Linear(3, 3), Scaled(), nn.Linear(3, 1)]
+    net = made("freeze-d", layers=1).dress("D", nn.Sequential(*parts), Spec((2,)))
+    assert [part.weight.requires_grad for part in net] == [False] * 4 + [True] * 3
+
+
+def growing() -> None:
+    """The full size in the middle of the run: two doublings in five of ten steps (the rest in test_growing.py)."""
+    trick = made("growing", steps=10)
+    assert isinstance(trick, Growing)
+    trick.grown.append(Growth(2))
+    assert [trick.level(Now(step=n, images=4 * n)) for n in (0, 1, 5)] == [0, 0, 2]
 
 
 def self_supervised() -> None:
@@ -411,6 +435,7 @@ BY_HAND: dict[str, Callable[[], None]] = {
     "packing": packing,
     "projection": projection,
     "reacgan": reacgan,
+    "growing": growing,
     "self-supervised": self_supervised,
     "top-k": top_k,
     "virtual-batch-norm": virtual_batch_norm,

@@ -62,7 +62,8 @@ def run(arguments: list[str]) -> int:
     except UsageError as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "gantlet"
-        return _say(f"{_message(error)} (see: {command} --help)", 2)
+        plain = command.replace("{", "").replace("}", "")  # around RUN: it is to be typed
+        return _say(f"{_message(error)} (see: {plain} --help)", 2)
     except ClickException as error:
         return _say(_message(error), 1)
     except BrokenPipeError:  # the reader of our output left

@@ -26,8 +26,10 @@ def data(
         typer.echo("\n".join(report.lines()))
     dataset = open_source(source, size=size, bad_files=1.0)  # refuses what cannot be trained on
     sheet = contact_sheet(dataset, out)
-    given = ["bad_files=1", *([] if size is None else [f"size={size}"])]
-    chosen, _ = api.auto_for(dataset, pick_device(), *given, duplicates=report.duplicates)
+    given = [] if size is None else [f"size={size}"]
+    chosen, _ = api.auto_for(
+        dataset, pick_device(), *given, data=source, duplicates=report.duplicates, unasked=["bad_files=1"]
+    )
     why = chosen.why
     if json:
         typer.echo(json_.dumps({**report.to_json(), "auto": list(why), "sheet": str(sheet)}))

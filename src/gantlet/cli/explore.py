@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:  # which loads torch
-    from torch import Tensor
+from gantlet.cli.explored import Tools, class_of, images, loaded, numbers, write
+from gantlet.core.errors import InputError, nearest
 
+if TYPE_CHECKING:  # which loads torch
     from gantlet.explore import Directions
-    from gantlet.runs.model import Model
 
 explore = typer.Typer(
-    help="Look into what a trained generator knows: gantlet explore RUN interpolate ...", no_args_is_help=True
+    cls=Tools,
+    help="Look into what a trained generator knows: gantlet explore RUN interpolate ...",
+    invoke_without_command=True,
 )
+
+DRAWN = 20  # directions in one picture; --json has all
 
 Out = Annotated[Path | None, typer.Option(help="A .png strip, a .gif, or an .mp4 (needs gantlet[video]).")]
 Seed = Annotated[int, typer.Option(help="Latents follow from it.")]
@@ -25,6 +29,8 @@ Truncation = Annotated[float | None, typer.Option(help="As of gantlet sample.")]
 Class = Annotated[str | None, typer.Option("--class", help="A class by number or name.")]
 Fps = Annotated[int, typer.Option(help="Frames a second of a .gif or .mp4.", min=1, max=100)]
 Loop = Annotated[bool, typer.Option("--loop", help="Back to the first, for an animation without an end.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps.")]
+With = Annotated[list[str] | None, typer.Option("--with", help="A module of yours that registers parts.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
 
@@ -32,11 +38,14 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when some
 @explore.callback()
 def opened(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(help="A run, a saved model, or a Hub id.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, a saved model, or a Hub id.")],
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
-    with_: Annotated[list[str] | None, typer.Option("--with", help="A module of yours that registers parts.")] = None,
+    with_: With = None,
 ) -> None:
     """Look into what a trained generator knows."""
+    group = context.command
+    if context.invoked_subcommand is None and isinstance(group, Tools):
+        raise InputError(group.fault(run, None))
     context.obj = (run, device, with_ or [])
 
 
@@ -54,19 +63,21 @@ def interpolate(
     class_: Class = None,
     fps: Fps = 20,
     out: Out = None,
+    device: Device = None,
+    with_: With = None,
     debug: Debug = False,
 ) -> None:
     """Walk from sample to sample."""
     from gantlet import explore as tools
 
-    model = _model(context)
-    chosen = None if seeds is None else [int(s) for s in _numbers(seeds, "--seeds", int)]
+    model = loaded(context, device, with_, out)
+    chosen = None if seeds is None else [int(s) for s in numbers(seeds, "--seeds", int)]
     made = tools.interpolate(
         model, n=n, frames=frames, seed=seed, seeds=chosen, space=space, way=way, loop=loop, truncation=truncation,
-        y=_class(model, class_),
+        y=class_of(model, class_),
     )  # fmt: skip
     film = out is not None and out.suffix.lower() in (".gif", ".mp4")
-    _write(made.unsqueeze(0) if film else tools.by_leg(made, frames), out, "interpolate", fps)
+    write(made.unsqueeze(0) if film else tools.by_leg(made, frames), out, "interpolate", fps)
 
 
 @explore.command()
@@ -79,21 +90,25 @@ def mix(
     truncation: Truncation = None,
     class_: Class = None,
     out: Out = None,
+    device: Device = None,
+    with_: With = None,
     debug: Debug = False,
 ) -> None:
     """Mix the styles of samples."""
     from gantlet import explore as tools
 
-    model = _model(context)
-    y = _class(model, class_)
+    model = loaded(context, device, with_, out)
+    y = class_of(model, class_)
     made = tools.mix(model, which=which, rows=rows, columns=columns, seed=seed, truncation=truncation, y=y)
-    _write(made, out, f"mix-{which}")
+    write(made, out, f"mix-{which}")
 
 
 @explore.command()
 def invert(
     context: typer.Context,
-    images: Annotated[str, typer.Argument(help="A SOURCE of images: a folder, digits#test, an npz, ...")],
+    source: Annotated[
+        str, typer.Argument(metavar="IMAGES", help="An image, or a SOURCE of them: a folder, digits#test, an npz, ...")
+    ],
     n: Annotated[int, typer.Option("-n", help="How many of them.", min=1)] = 8,
     space: Annotated[str, typer.Option(help="z, w, or w+ (styles of each layer).")] = "z",
     steps: Annotated[int, typer.Option(help="Of Adam.", min=1)] = 400,
@@ -104,6 +119,8 @@ def invert(
     class_: Class = None,
     out: Out = None,
     json: Json = False,
+    device: Device = None,
+    with_: With = None,
     debug: Debug = False,
 ) -> None:
     """Find the codes of given images: above the images, below what the generator makes of their codes."""
@@ -111,14 +128,14 @@ def invert(
 
     from gantlet import explore as tools
 
-    model = _model(context)
-    x = _images(model, images, n)
+    model = loaded(context, device, with_, out)
+    x = images(model, source, n)
     found = tools.invert(
-        model, x, space=space, steps=steps, lr=lr, restarts=restarts, features=features, seed=seed, y=_class(model, class_)
+        model, x, space=space, steps=steps, lr=lr, restarts=restarts, features=features, seed=seed, y=class_of(model, class_)
     )  # fmt: skip
     facts = {"space": found.space, "psnr": found.psnr.tolist(), "codes": found.codes.tolist()}
     said = "PSNR " + ", ".join(f"{value:.1f}" for value in found.psnr.tolist()) + " dB"
-    _write(torch.stack([x, found.images]), out, "invert", told=(facts, said), json=json)
+    write(torch.stack([x, found.images]), out, "invert", told=(facts, said), json=json)
 
 
 @explore.command()
@@ -134,23 +151,28 @@ def directions(
     fps: Fps = 20,
     out: Out = None,
     json: Json = False,
+    device: Device = None,
+    with_: With = None,
     debug: Debug = False,
 ) -> None:
     """Find directions in which samples change most; each row moves one sample along one of them."""
     from gantlet import explore as tools
-    from gantlet.core.errors import InputError, nearest
 
     methods = {"sefa": tools.sefa, "ganspace": tools.ganspace}
     if method not in methods:
         raise InputError(f"--method {method}: no such method; {nearest(method, methods)}")
-    model = _model(context)
-    y = _class(model, class_)
+    model = loaded(context, device, with_, out)
+    y = class_of(model, class_)
     found: Directions = methods[method](model, k=k, space=space, seed=seed, y=y)
-    made = tools.show(model, found, frames=frames, reach=reach, seed=seed, y=y)
+    if len(found.vectors) < k:
+        typer.echo(f"-k {k}: there are {len(found.vectors)} directions in {found.space}", err=True)
+    if len(found.vectors) > DRAWN:
+        typer.echo(f"of {len(found.vectors)} directions the picture shows the first {DRAWN}; --json has all", err=True)
+    made = tools.show(model, found.first(DRAWN), frames=frames, reach=reach, seed=seed, y=y)
     facts = {name: getattr(found, name) for name in ("method", "space", "linear")}
     facts |= {name: getattr(found, name).tolist() for name in ("values", "share", "scale", "vectors")}
     said = f"{method} in {found.space}: " + ", ".join(f"{100 * share:.1f} %" for share in found.share.tolist())
-    _write(made, out, f"directions-{method}", fps, told=(facts, said), json=json)
+    write(made, out, f"directions-{method}", fps, told=(facts, said), json=json)
 
 
 @explore.command()
@@ -164,14 +186,16 @@ def classes(
     truncation: Truncation = None,
     fps: Fps = 20,
     out: Out = None,
+    device: Device = None,
+    with_: With = None,
     debug: Debug = False,
 ) -> None:
     """Morph samples from class to class."""
     from gantlet import explore as tools
 
-    model = _model(context).truncated(truncation)
+    model = loaded(context, device, with_, out).truncated(truncation)
     stops = model.numbers_of(through) if through else list(range(model.game.classes))
-    _write(tools.morph(model, stops, frames=frames, n=n, seed=seed, loop=loop), out, "classes", fps)
+    write(tools.morph(model, stops, frames=frames, n=n, seed=seed, loop=loop), out, "classes", fps)
 
 
 @explore.command()
@@ -183,13 +207,20 @@ def truncation(
     seed: Seed = 0,
     fps: Fps = 20,
     out: Out = None,
+    device: Device = None,
+    with_: With = None,
     debug: Debug = False,
 ) -> None:
     """The same samples, less and less truncated."""
     from gantlet import explore as tools
 
-    asked = None if values is None else _numbers(values, "--values", float)
-    _write(tools.sweep(_model(context), values=asked, frames=frames, n=n, seed=seed), out, "truncation", fps)
+    asked = None if values is None else numbers(values, "--values", float)
+    write(
+        tools.sweep(loaded(context, device, with_, out), values=asked, frames=frames, n=n, seed=seed),
+        out,
+        "truncation",
+        fps,
+    )
 
 
 @explore.command()
@@ -202,64 +233,14 @@ def traverse(
     seed: Seed = 0,
     fps: Fps = 20,
     out: Out = None,
+    device: Device = None,
+    with_: With = None,
     debug: Debug = False,
 ) -> None:
     """Walk along the codes of an InfoGAN."""
     from gantlet import explore as tools
 
-    made = tools.traverse(_model(context), code=code, categorical=categorical, columns=columns, span=span, seed=seed)
-    _write(made, out, "traverse", fps)
-
-
-# ---- what they share ----------------------------------------------------------------------------------------------
-
-
-def _model(context: typer.Context) -> Model:
-    from gantlet import api
-
-    run, device, modules = context.obj
-    api.plug_in(modules)
-    return api.load(run, device=device)
-
-
-def _class(model: Model, name: str | None) -> int | None:
-    return None if name is None else model.numbers_of(name)[0]
-
-
-def _numbers(text: str, option: str, kind: type) -> list[Any]:
-    from gantlet.core.errors import InputError
-
-    try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError as error:
-        raise InputError(f"{option} {text}: numbers with commas are wanted, such as 1,2,3") from error
-
-
-def _images(model: Model, source: str, n: int) -> Tensor:
-    """The first n images of a SOURCE, as the model makes them."""
-    import torch
-
-    from gantlet.data import open_source
-
-    c, *size = model.spec.shape
-    data = open_source(
-        source, split="all", size=(size[0], size[1]), channels=c, say=lambda text: typer.echo(text, err=True)
+    made = tools.traverse(
+        loaded(context, device, with_, out), code=code, categorical=categorical, columns=columns, span=span, seed=seed
     )
-    return data.rows(torch.arange(min(n, len(data)))).x
-
-
-def _write(
-    rows: Tensor, out: Path | None, name: str, fps: int = 20, *,
-    told: tuple[dict[str, Any], str] | None = None, json: bool = False,
-) -> None:  # fmt: skip
-    import json as json_
-
-    from gantlet.explore import write
-
-    path = write(rows, out or Path(f"{name}.png"), fps=fps)
-    if told is not None and json:
-        typer.echo(json_.dumps({**told[0], "picture": str(path)}))
-        return
-    if told is not None:
-        typer.echo(told[1])
-    typer.echo(str(path))
+    write(made, out, "traverse", fps)

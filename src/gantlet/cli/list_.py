@@ -62,35 +62,33 @@ def _recipes(facts: dict[str, dict[str, Any]]) -> None:
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     table = Table(
-        "recipe", "year", Column("what one takes it for", overflow="fold"), "paper", Column("weights", justify="right"),
-        "measured", box=None, pad_edge=False,
+        "recipe", "year", Column("what one takes it for", overflow="fold"), "paper",
+        *((Column("weights", justify="right"), "measured") if any(f["measured"] for f in facts.values()) else ()),
+        box=None, pad_edge=False,
     )  # fmt: skip
-    families = dict.fromkeys(f.get("family", OWN) for f in facts.values())
-    for family in families:
+    first: dict[str, int] = {}  # year of each family's first member
+    for f in facts.values():
+        family = f.get("family", OWN)
+        first[family] = min(first.get(family, 9999), f.get("year", 9999))
+    chooses = facts.get("auto", {}).get("family")  # what one begins with stands first
+    for family in sorted(first, key=lambda name: (name != chooses, first[name])):
         table.add_row(f"[bold]{family}[/bold]")
         mine = [(n, f) for n, f in facts.items() if f.get("family", OWN) == family]
         for name, f in sorted(mine, key=lambda pair: pair[1].get("year", 0)):
-            found = f["measured"]
-            weights = f"{found['weights'] / 1e6:.2f} M" if found else ""
-            table.add_row(
-                f"  {name}",
-                str(f.get("year", "")),
-                f.get("use", f["about"]),
-                f.get("paper", ""),
-                weights,
-                _score(found),
-            )
+            scored = [] if len(table.columns) < 6 else _score(f["measured"])
+            table.add_row(f"  {name}", str(f.get("year", "")), f.get("use", f["about"]), f.get("paper", ""), *scored)
     console.print(table)
-    console.print(
-        "\nmeasured: how many times nearer to the data (kernel distance in MobileNetV2's features) than an untrained "
-        "generator or the mean image after so many minutes; weights: of what generates, there. docs/zoo.md has the rest. "
-        "gantlet show NAME: every option.",
-        highlight=False,
-    )
+    if len(table.columns) > 5:
+        console.print(
+            "\nmeasured: how many times nearer to the data (kernel distance in MobileNetV2's features) than an untrained "
+            "generator or the mean image after so many minutes; weights: of what generates, there. See docs/zoo.md.",
+            highlight=False,
+        )
+    console.print("\ngantlet show NAME: every option of a recipe.", highlight=False)
 
 
-def _score(found: dict[str, Any] | None) -> str:
+def _score(found: dict[str, Any] | None) -> list[str]:
     if found is None:
-        return ""
+        return ["", ""]
     said = f"{found['times']:.3g} x on {found['set']}, {found['minutes']:g} min"
-    return said if found["works"] else f"{said}: does not work"
+    return [f"{found['weights'] / 1e6:.2f} M", said if found["works"] else f"{said}: does not work"]

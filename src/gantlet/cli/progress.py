@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from gantlet.runs.plugins import given
 from gantlet.runs.session import Outcome
 
 PAUSE = 5.0  # seconds between plain lines
@@ -116,4 +117,4 @@ def last_words(outcome: Outcome) -> list[str]:
     next_ = f"gantlet sample {outcome.path} -n 64 --out grid.png"
     if outcome.reason != "done":
         next_ = f"gantlet train {outcome.path} --resume"
-    return [*words, f"next: {next_}"]
+    return [*words, " ".join(["next:", next_, *given(outcome.modules).split()])]

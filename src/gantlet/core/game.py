@@ -86,6 +86,7 @@ class Game(nn.Module, ABC):
 
     first_order = False  # True: the mixed derivatives do not exist (discrete samples)
     labelled = False  # True: it reads `batch.y`, so every row needs a label
+    smooth = True  # False: neighbouring latents make unrelated samples, so there is nothing to move them for
     few_labels = False  # True: it reads labelled rows beside the others, in `batch.given` as (x, y)
     classes = 0  # how many `generate(z, y)` can be asked for, y int64 [N] its first condition; 0: it takes none
     z_dim: int  # width of the latent

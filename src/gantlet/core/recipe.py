@@ -33,7 +33,7 @@ def options(
     fit: Literal["crop", "pad", "stretch"] = "crop",
     flip: bool = False,  # left-right flips double a set of photos and ruin a set of letters
     labels: bool = True,
-    balanced: bool = False,  # draw every class equally often, however many it has
+    balanced: bool = False,  # show every class equally often in training; samples keep the data's shares
     labelled: Count | None = None,  # rows that keep their label, chosen by the seed, as many of each class; null: all
     bad_files: Annotated[float, Field(ge=0, le=1)] = 0.01,  # share of unreadable files that is let pass
     batch: Count = 64,  # over all ranks

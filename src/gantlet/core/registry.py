@@ -280,16 +280,17 @@ def _plain(value: Any) -> Any:
 # ---- binding ------------------------------------------------------------------------------------------------------
 
 
-def bind(kind: str, tree: Tree, *, total: int) -> Any:
+def bind(kind: str, tree: Tree, *, total: int | None) -> Any:
     """A checked tree as a callable that wants only its positional arguments.
 
-    `total` is the length of the training in steps: schedules that say `steps: null` end there.
+    `total` is the length of the training in steps: where an option `steps` is null (of schedules, of what grows), it is
+    that. A total that nobody knows leaves it null.
     """
     part = KINDS[kind].find(tree["use"])
     options = {
         name: bind_option(part.options[name], value, total=total) for name, value in tree.items() if name != "use"
     }
-    if part.kind == schedule.name and options.get("steps", 0) is None:
+    if options.get("steps", 0) is None:
         options["steps"] = total
     return partial(part.fn, **options)
 
@@ -301,7 +302,7 @@ def part_of(kind: str, value: Any) -> Any:
     tree, faults = check(kind, value)
     if faults:
         raise InputError(faults)
-    return bind(kind, tree, total=1)
+    return bind(kind, tree, total=None)  # it came as an object, of which no recipe says how long it is trained
 
 
 def parts_of(kind: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -312,7 +313,7 @@ def parts_of(kind: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
     return found
 
 
-def bind_option(option: Option, value: Any, *, total: int) -> Any:
+def bind_option(option: Option, value: Any, *, total: int | None) -> Any:
     """An option's value with every part in it bound."""
     slot = option.slot
     if slot is None:

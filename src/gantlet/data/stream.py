@@ -26,7 +26,8 @@ class Fetched(NamedTuple):
 class Stream:
     """A data set in an order that depends on the seed alone; every epoch visits every row exactly once.
 
-    balanced: every block of K positions shows each of the K classes once (rows of a rare class come round sooner).
+    balanced: every block of K positions shows each of the K classes once (rows of a rare class come round sooner);
+    InputError where rows have no label.
     flip: mirror half of the images left to right, decided by position.
     """
 
@@ -83,5 +84,11 @@ def _rows_by_class(dataset: Dataset) -> list[Tensor]:
     labels = dataset.labels_array()
     if labels is None:
         raise InputError(f"{dataset.name}: there are no labels to balance by; use balanced=false")
+    missing = int((labels < 0).sum())
+    if missing:
+        raise InputError(
+            f"{dataset.name}: {missing:,} of {len(dataset):,} rows have no label and would never be shown; complete the "
+            "labels, take the rows out, or use balanced=false"
+        )
     rows = [(labels == c).nonzero().squeeze(1) for c in range(dataset.spec.classes)]
     return [r for r in rows if len(r)]

@@ -8,8 +8,9 @@ from gantlet.explore.invert import Inverted, invert, psnr
 from gantlet.explore.mixing import mix
 from gantlet.explore.space import Space, latents
 from gantlet.explore.style import Style, style_of
+from gantlet.explore.sweep import sweep
 from gantlet.explore.traversal import traverse
-from gantlet.explore.truncation import Truncated, sweep, truncated_normal, truncated_style
+from gantlet.explore.truncation import Truncated, truncated_normal, truncated_style
 
 __all__ = [
     "Directions",

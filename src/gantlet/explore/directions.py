@@ -15,7 +15,7 @@ from gantlet.games.mixture import Mixture
 
 
 class Directions(NamedTuple):
-    """k unit vectors in a space, the strongest first."""
+    """k unit vectors in a space, the strongest first; all there are where more were asked for."""
 
     method: str
     space: str
@@ -24,6 +24,10 @@ class Directions(NamedTuple):
     share: Tensor  # float64 [k] of the sum of all of them
     scale: Tensor  # float64 [k] deviation of codes along each: a step of one is usual
     linear: float  # R^2 of the first layer's answers as affine functions of the code: 1 where SeFa is exact
+
+    def first(self, k: int) -> Directions:
+        """The k strongest."""
+        return self._replace(**{name: getattr(self, name)[:k] for name in ("vectors", "values", "share", "scale")})
 
 
 def sefa(model: Made, *, k: int = 5, space: str | None = None, seed: int = 0, y: int | None = None) -> Directions:

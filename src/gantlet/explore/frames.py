@@ -18,14 +18,21 @@ from gantlet.data.sheet import _grid
 KINDS = (".png", ".gif", ".mp4")
 
 
+def check(out: Path) -> None:
+    """InputError for a picture of no kind that can be written here, before anything is made for it."""
+    if out.suffix.lower() not in KINDS:
+        raise InputError(f"--out {out}: give a .png (a strip), a .gif, or an .mp4")
+    if out.suffix.lower() == ".mp4":
+        _av(out)
+
+
 def write(rows: Tensor, out: Path, *, fps: int = 20) -> Path:
     """Images [rows, frames, C, H, W] in -1..1: all of them in a .png, frame after frame in a .gif or an .mp4.
 
     Small images are enlarged by whole numbers.
     """
+    check(out)
     kind = out.suffix.lower()
-    if kind not in KINDS:
-        raise InputError(f"--out {out}: give a .png (a strip), a .gif, or an .mp4")
     if kind == ".png":
         return save_picture(rows.flatten(0, 1), out, cols=rows.shape[1])
     if not 1 <= fps <= 100:
@@ -44,10 +51,7 @@ def _gif(sheets: list[Array], out: Path, fps: int) -> None:
 
 def _mp4(sheets: list[Array], out: Path, fps: int) -> None:
     """H.264, which every player knows, or MPEG-4 where that is not built in."""
-    try:
-        import av
-    except ImportError as error:
-        raise InputError(f'--out {out}: films need PyAV: pip install "gantlet[video]"; or write a .gif') from error
+    av = _av(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     height, width = (side + side % 2 for side in sheets[0].shape[:2])  # the colour planes are half as large
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
@@ -61,6 +65,14 @@ def _mp4(sheets: list[Array], out: Path, fps: int) -> None:
             frame = av.VideoFrame.from_ndarray(padded.numpy(), format="rgb24")
             film.mux(stream.encode(frame))
         film.mux(stream.encode())
+
+
+def _av(out: Path) -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise InputError(f'--out {out}: films need PyAV: pip install "gantlet[video]"; or write a .gif') from error
+    return av
 
 
 _WRITERS = {".gif": _gif, ".mp4": _mp4}

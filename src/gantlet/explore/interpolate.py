@@ -53,6 +53,9 @@ def interpolate(
     is held.
     """
     pictures_only(model, "interpolate")
+    if seeds is not None and len(seeds) < 2:
+        given = ",".join(map(str, seeds))
+        raise InputError(f"seeds={given}: a walk is between the samples of at least two seeds, such as 3,17")
     place = Space(model.game, space, y=y, truncation=truncation)
     with torch.no_grad():
         points = place.codes_of(latents(model.game, n, seed=seed, seeds=seeds, hold=True))

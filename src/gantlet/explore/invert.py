@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gantlet.core.errors import InputError
 from gantlet.explore.space import CHUNK, Made, Space, pictures_only
+from gantlet.explore.truncation import Truncated
 from gantlet.metrics.features import Features, build
 from gantlet.metrics.path_length import unrounded
 
@@ -63,6 +64,10 @@ def invert(
 
 
 def _check(model: Made, x: Tensor, steps: int, lr: float, restarts: int) -> None:
+    if isinstance(model.game, Truncated):
+        raise InputError(
+            "invert: this model's samples are truncated, and codes are of all it can make; invert by the whole"
+        )
     if x.shape[1:] != torch.Size(model.spec.shape):
         raise InputError(f"invert: the image has shape {list(x.shape[1:])}, the model makes {list(model.spec.shape)}")
     if steps < 1 or restarts < 1 or not (lr > 0 and math.isfinite(lr)):

@@ -10,14 +10,16 @@ from torch import Tensor
 
 from gantlet.core.errors import InputError
 from gantlet.core.game import Game, Spec
-from gantlet.explore.style import needs_style, style_of
+from gantlet.core.held import hold
 from gantlet.explore.truncation import (
     Truncated,
     fixed_latents,
     refuse_not_normal,
+    refuse_rough,
     truncated_normal,
     truncated_style,
 )
+from gantlet.nets.styles import needs_style, style_of
 
 Where = Literal["z", "w"]
 CHUNK = 64  # images made at a time
@@ -36,8 +38,8 @@ class Made(Protocol):
 class Space:
     """Codes of a game's samples: latents [N, z_dim] or styles [N, w]; the first `free` coordinates may be moved.
 
-    `y` asks for a class; without one, latents choose. A style generator's noise is fixed, so that what moves in a picture
-    is the code alone; `truncation` is by style where there is one, else of the latents.
+    `y` asks for a class; without one, latents choose. A generator's own noise is fixed, so that what moves in a picture is
+    the code alone; `truncation` is by style where there is one, else of the latents.
     """
 
     def __init__(self, game: Game, name: str = "z", *, y: int | None = None, truncation: float | None = None) -> None:
@@ -46,6 +48,7 @@ class Space:
         if isinstance(game, Truncated):  # its styles would be made past it
             truncation = game.truncation if truncation is None else truncation
             game = game.game
+        refuse_rough(game, "moving latents")
         self.game, self.name, self.truncation = game, name, truncation
         self.style = needs_style(game, "space=w") if name == "w" else style_of(game)
         if truncation is not None and self.style is None:
@@ -64,7 +67,8 @@ class Space:
     def make(self, codes: Tensor) -> Tensor:
         """Codes -> samples, differentiable; styles may also be [N, layers, w]."""
         if self.style is None:
-            return self.game.generate(codes, *self._given(len(codes), codes.device))
+            with hold(self.game):
+                return self.game.generate(codes, *self._given(len(codes), codes.device))
         return self.style.made(codes if self.name == "w" else self._styles(codes))
 
     @torch.no_grad()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -64,6 +63,7 @@ class Truncated(Game):
         self.truncation = float(truncation)
         self.z_dim, self.classes, self.labelled = game.z_dim, game.classes, game.labelled
         self.style = style_of(game)
+        refuse_rough(game, f"truncation={self.truncation:g}")
         if self.style is None:
             refuse_not_normal(game)
             truncated_normal(torch.zeros(1, 1), self.truncation)
@@ -75,6 +75,12 @@ class Truncated(Game):
             w = truncated_style(self.style.w_of(z, *given), self.style.w_mean, self.truncation)
             return self.style.made(w, z)
         return self.game.generate(truncated_normal(z, self.truncation, fixed=fixed_latents(self.game)), *given)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the game can do besides (`classify`, `codes_of`, `encode`), as it does it: of samples, not of latents."""
+        if name in ("classify", "codes_of", "encode"):
+            return getattr(self.game, name)
+        return super().__getattr__(name)
 
     def latent(self, n: int, *, seed: int, first: int = 0) -> Tensor:
         return self.game.latent(n, seed=seed, first=first)
@@ -95,6 +101,15 @@ class Truncated(Game):
         return self.game.stage(batch, now)
 
 
+def refuse_rough(game: Game, tool: str) -> None:
+    """InputError for a game whose samples do not follow their latents."""
+    if not game.smooth:
+        raise InputError(
+            f"{tool}: in {type(game).__name__.lower()} a latent only begins a chain of draws, and neighbouring ones make "
+            "unrelated samples; moved latents mean nothing there"
+        )
+
+
 def refuse_not_normal(game: Game) -> None:
     """InputError for a game that draws its latents in a way of its own: the map is of standard normals."""
     if type(game).latent is not Game.latent:
@@ -102,16 +117,3 @@ def refuse_not_normal(game: Game) -> None:
             f"truncation: {type(game).__name__} draws its latents in its own way, and truncation is of standard normals; "
             "leave it out"
         )
-
-
-@torch.no_grad()
-def sweep(model: Any, *, values: Sequence[float] | None = None, frames: int = 8, n: int = 6, seed: int = 0) -> Tensor:
-    """The same n samples under each truncation, float32 [n, values, C, H, W]; the last samples are the least truncated.
-
-    Without values: `frames` of them, 0 to 1 for styles, 0.2 to 2 for normal latents.
-    """
-    low, high = (0.0, 1.0) if style_of(model.game) is not None else (0.2, 2.0)
-    asked = list(values) if values else [low + (high - low) * i / max(1, frames - 1) for i in range(frames)]
-    z = model.game.latent(n, seed=seed)
-    columns = [Truncated(model.game, value).generate(z).float().cpu().clamp_(-1, 1) for value in asked]
-    return torch.stack(columns, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from gantlet.core.errors import InputError
@@ -34,7 +33,8 @@ class AAE(Game):
     min over E, G of E |x - G(E(x))|^2 and min over E of max over D on codes (Makhzani et al. 2016, section 2).
 
     The codes' critic sits in an arena: its losses, penalties and tricks are those of any game, on vectors [z_dim]; real
-    is the prior, fake a code. E has two optimisers, AE's and E's, as in the paper. What concerns a generator's latents or
+    is the prior, fake a code. E has two optimisers, AE's and E's, as in the paper, and their rates are the balance between
+    restoring and pleasing D: a weight on either loss is nothing to Adam. What concerns a generator's latents or
     makes images of them is refused: behind a code is a sample, not a latent.
     """
 
@@ -46,7 +46,6 @@ class AAE(Game):
         E: Annotated[Any, Slot("encoder")],
         D: Annotated[Any, Slot("critic")] = {"use": "mlp", "hidden": [1000, 1000]},  # noqa: B006 (read only)
         error: Literal["squared", "absolute", "bernoulli"] = "squared",
-        weight: Annotated[float, Field(ge=0)] = 1.0,  # of the restoration, beside E's wish to please D
         adversarial: Annotated[Any, Slot("adversarial")] = {"use": "non-saturating"},  # noqa: B006 (read only)
         penalties: Annotated[Any, Slot("penalty", many=True)] = None,
         tricks: Annotated[Any, Slot("trick", many=True)] = None,
@@ -60,7 +59,7 @@ class AAE(Game):
         self.arena = Arena(codes, critics={"D": D}, adversarial=adversarial, penalties=penalties, tricks=tricks)
         refuse_latents(self.arena)
         self.E = self.arena.dressed("E", encoder_of(E, spec, self.z_dim), spec)
-        self.error, self.weight, self.d_steps = ERRORS[error], weight, d_steps
+        self.error, self.d_steps = ERRORS[error], d_steps
 
     def owns(self) -> dict[str, list[nn.Module]]:
         return {"AE": [self.E, self.G], "D": [self.arena.critics], "E": [self.E]}
@@ -83,7 +82,7 @@ class AAE(Game):
     def ae_wants(self, scene: Coded) -> Loss:
         """Restore every image from its code."""
         back = self.G(scene.codes.fake)
-        error = self.weight * self.error(raised(scene.images), raised(back), 1.0).mean()
+        error = self.error(raised(scene.images), raised(back), 1.0).mean()
         return Loss({"reconstruction": error}, views={"real": scene.images, "fake": back})
 
     def d_wants(self, scene: Coded) -> Loss:

@@ -65,6 +65,7 @@ class Arena(nn.Module):
         seen = spec
         for _, trick in self.ordered:
             seen = trick.critic_spec(seen)
+        self.seen = seen  # one row of what critics see
         nets = {name: self.dressed("D", built("critic", part, seen), seen) for name, part in critics.items()}
         lenses = [trick for _, trick in self.ordered if type(trick).shown is not Trick.shown]
         self.critics = Critics(nets, lenses=lenses)
@@ -243,6 +244,14 @@ def built(kind: str, part: Any, spec: Spec) -> nn.Module:
         return part
     made: nn.Module = part_of(kind, part)(spec)
     return made
+
+
+def refuse_packs(arena: Arena, spec: Spec, who: str, what: str) -> None:
+    """InputError where one row of what a critic sees is several samples."""
+    if arena.seen.shape != spec.shape:
+        raise InputError(
+            f"tricks: packed samples are of several {what} at once, which {who} tells apart; leave tricks.packing out"
+        )
 
 
 def separate(slot: str, part: Any, count: int) -> Any:

@@ -22,7 +22,8 @@ ERRORS: dict[str, Cost] = {
     "absolute": lambda x, decoded, scale: (x - decoded).abs(),
     "bernoulli": bernoulli,
 }
-SHARE = 0.01  # of a batch in the running moments: a hundred batches are remembered
+SHARE = 0.01  # by which a batch counts less after each that follows: about a hundred are remembered
+FLAT = 1e-5  # of the mean variance: what a direction of codes without any is given, so that it can be divided by
 
 
 class Shown(NamedTuple):
@@ -33,45 +34,66 @@ class Shown(NamedTuple):
 
 
 class Coder(nn.Module):
-    """An encoder that keeps the running mean and second moment of its codes [N, d], to draw from N(mean, covariance)."""
+    """An encoder that keeps the running mean and covariance of its codes [N, d], to draw from N(mean, covariance).
+
+    Rows count alike within a batch, in however many pieces it comes, and those of a batch ago (1 - SHARE) as much.
+    """
 
     def __init__(self, net: nn.Module, width: int) -> None:
         super().__init__()
         self.net = net
         self.mean: Tensor
-        self.second: Tensor
+        self.covariance: Tensor
+        self.rows: Tensor
+        self.batch: Tensor
         self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("second", torch.eye(width))
+        self.register_buffer("covariance", torch.eye(width))
+        self.register_buffer("rows", torch.zeros(()))  # how many, older ones counting less
+        self.register_buffer("batch", torch.full((2,), -1))  # which was seen last: its step and play
 
     def forward(self, x: Tensor) -> Tensor:
         code: Tensor = self.net(x)
         return code
 
     @torch.no_grad()
-    def look(self, codes: Tensor) -> None:
-        """Move the moments towards a batch's, on the device."""
+    def look(self, codes: Tensor, now: Now | None = None) -> None:
+        """Move the moments towards a batch's, or a piece of one, on the device; without `now` each call is a batch."""
         with exactly(codes):
             codes = codes.to(self.mean.dtype)
-            self.mean.lerp_(codes.mean(0), SHARE)
-            self.second.lerp_(codes.T @ codes / len(codes), SHARE)
+            if now is None:
+                self.rows.mul_(1 - SHARE)
+            else:
+                at = torch.stack([torch.full_like(self.batch[0], n) for n in (now.step, now.play)])
+                self.rows.mul_(torch.where((at == self.batch).all(), 1.0, 1 - SHARE))
+                self.batch.copy_(at)
+            self.rows.add_(len(codes))
+            share = len(codes) / self.rows  # 1 for the first: moments begin as its own
+            middle = codes.mean(0)
+            off, toward = codes - middle, middle - self.mean
+            # about the mean: a second moment less the mean's square is rounding where codes are far from zero
+            self.covariance.mul_(1 - share).add_(share * (off.T @ off) / len(codes))
+            self.covariance.add_(share * (1 - share) * torch.outer(toward, toward))
+            self.mean.add_(share * toward)
 
-    def root(self) -> Tensor:
-        """L of covariance = L L^T, lower triangular [d, d]; a little is added to the diagonal, as codes may be flat."""
-        covariance = self.second - torch.outer(self.mean, self.mean)
-        floor = 1e-5 * covariance.diagonal().mean().clamp(min=1e-6)
-        eye = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
-        found: Tensor = torch.linalg.cholesky_ex(covariance + floor * eye).L
+    def root(self, power: float = 0.5) -> Tensor:
+        """covariance^power, symmetric [d, d], in float64; flat directions have a little variance of their own.
+
+        By eigenvalues, which can be kept above zero whatever rounding did; on the host where a device has none.
+        """
+        host = torch.device("cpu") if self.mean.device.type == "mps" else self.mean.device
+        variances, ways = torch.linalg.eigh(self.covariance.to(host).double())
+        floor = FLAT * variances.mean().clamp(min=1e-6)
+        found: Tensor = (ways * (variances.clamp(min=0) + floor).pow(power)) @ ways.T
         return found
 
     def of(self, z: Tensor) -> Tensor:
-        """Latents -> codes: mean + L z."""
-        return self.mean.to(z.dtype) + z @ self.root().to(z.dtype).T
+        """Latents -> codes: mean + covariance^(1/2) z."""
+        return self.mean.to(z.dtype) + z @ self.root().to(z)
 
     def back(self, codes: Tensor) -> Tensor:
         """Codes -> latents."""
-        far = (codes.to(self.mean.dtype) - self.mean).T
-        found: Tensor = torch.linalg.solve_triangular(self.root(), far, upper=False)
-        return found.T.to(codes.dtype)
+        root = self.root(-0.5)
+        return ((codes.to(root) - self.mean.to(root)) @ root).to(codes)
 
 
 def encoder_of(E: Any, spec: Spec, outputs: int) -> nn.Module:
@@ -84,8 +106,8 @@ def encoder_of(E: Any, spec: Spec, outputs: int) -> nn.Module:
 class Autoencoder(Game):
     """One player moves E and G: min E |x - G(E(x))|^2 (Hinton and Salakhutdinov 2006, Science 313).
 
-    It is no generative model: codes have no prior. For samples the game keeps the running mean and covariance L L^T of
-    its codes and decodes mean + L z, z standard normal: a Gaussian laid over codes that need not be Gaussian, so samples
+    It is no generative model: codes have no prior. For samples the game keeps the running mean and covariance C of its
+    codes and decodes mean + C^(1/2) z, z standard normal: a Gaussian laid over codes that need not be Gaussian, so samples
     are worse than reconstructions. `error`: per pixel, averaged over pixels and rows; bernoulli is the cross-entropy of
     grey levels as probabilities.
     """
@@ -122,7 +144,7 @@ class Autoencoder(Game):
         """Give back what was shown."""
         x = scene.real
         code = self.E(x + self._noise(x, scene.now) if self.noise else x)
-        self.E.look(code)
+        self.E.look(code, scene.now)
         back = self.G(code)
         error = self.error(raised(x), raised(back), 1.0).mean()
         return Loss({"reconstruction": error}, views={"real": x, "fake": back})

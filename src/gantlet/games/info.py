@@ -17,7 +17,7 @@ from gantlet.core.errors import InputError
 from gantlet.core.game import Game, Loss, Spec
 from gantlet.core.registry import Slot, game
 from gantlet.core.trick import Trick
-from gantlet.games.arena import Arena, Played, built
+from gantlet.games.arena import Arena, Played, built, refuse_packs
 from gantlet.games.duel import Duel, Times
 from gantlet.games.labels import told
 
@@ -162,8 +162,6 @@ class Information(Trick):
     def _terms(self, seen: Evidence) -> dict[str, Tensor]:
         (said,), z = [verdict.classes for verdict in seen.on_fake], seen.z
         assert said is not None and z is not None
-        if len(said) != len(z):
-            raise InputError("tricks: packed samples are of several codes at once, which info tells apart")
         logits, means = self.codes.parts(said)
         kinds, values = self.codes.kinds(z), self.codes.values(z).to(means.dtype)
         terms = {}
@@ -220,8 +218,9 @@ class Info(Duel):
             tricks={"info": reads, **(tricks or {})},
         )
         _refuse(arena.tricks)
+        refuse_packs(arena, spec, "info", "codes")
         z_dim: int = net.z_dim  # type: ignore[assignment]
-        coded = Coded(arena.dressed("G", net, spec), int(z_dim), codes)
+        coded = Coded(_dressed(arena, net, spec), int(z_dim), codes)
         self.meet(arena, coded, coded.z_dim, d_steps=d_steps, g_steps=g_steps)
         self.classes = codes.categorical[0] if codes.categorical else 0
         self.weight = weights[0]
@@ -249,6 +248,18 @@ class Info(Duel):
     def codes_of(self, x: Tensor) -> Tensor:
         """The logits [N, K] of the first categorical code of samples."""
         return self.read(x)[0][0]
+
+
+def _dressed(arena: Arena, net: nn.Module, spec: Spec) -> nn.Module:
+    """The generator as the tricks want it; InputError for one that feeds it latents of its own, where it reads codes."""
+    for label, trick in arena.ordered:
+        after = trick.dress("G", net, spec)
+        if after is not net:
+            raise InputError(
+                f"tricks.{label}: it puts latents of its own before G, which reads one-hot codes here; leave it out, or "
+                "give it role=D where it has one"
+            )
+    return net
 
 
 def _refuse(tricks: nn.ModuleDict) -> None:

@@ -26,7 +26,10 @@ class Labelled(nn.Module):
         self.net, self.z_dim, self.classes = net, z_dim + 1, spec.classes
         self.fixed_latents = 1 + int(getattr(net, "fixed_latents", 0))  # what moves latents leaves a choice alone
         shares = torch.tensor(spec.shares or [1.0] * spec.classes, dtype=torch.float64)
-        self.register_buffer("edges", (shares / shares.sum()).cumsum(0)[:-1].float())
+        edges = (shares / shares.sum()).cumsum(0)[:-1]
+        edges[edges > 1 - 1e-12] = math.inf  # no latent is so far out that it asks for a class without rows
+        # not saved: a training that goes on with more data draws its classes as often as that has them
+        self.register_buffer("edges", edges.float(), persistent=False)
 
     def classes_of(self, z: Tensor) -> Tensor:
         """int64 [N]"""

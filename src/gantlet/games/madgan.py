@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
 
 from gantlet.core.critics import Critics, Evidence, Verdict
 from gantlet.core.errors import InputError
@@ -21,6 +20,7 @@ from gantlet.games.arena import Arena, Played, built, separate
 from gantlet.games.duel import Duel, Times
 from gantlet.games.labels import told
 from gantlet.games.mixture import InTurn, Mixture
+from gantlet.tricks.beside import follow
 
 
 class ManyWays(nn.Module):
@@ -57,8 +57,7 @@ def widened(critic: nn.Module, outputs: int) -> nn.Module:
         nn.init.normal_(new.weight, std=float(old.weight.square().mean().sqrt()))
         if new.bias is not None:
             nn.init.zeros_(new.bias)
-    if parametrize.is_parametrized(old):
-        parametrizations.spectral_norm(new)  # in place
+    follow(old, new)
     parent, _, name = names[-1].rpartition(".")
     setattr(critic.get_submodule(parent), name, new)
     return critic

@@ -93,6 +93,7 @@ class RBM(Game):
     """
 
     first_order = True
+    smooth = False
 
     def __init__(
         self,

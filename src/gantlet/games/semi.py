@@ -15,7 +15,7 @@ from gantlet.core.game import Batch, Loss, Spec
 from gantlet.core.registry import Slot, game
 from gantlet.core.trick import Trick
 from gantlet.core.when import Now
-from gantlet.games.arena import Arena, Played, built
+from gantlet.games.arena import Arena, Played, built, refuse_packs
 from gantlet.games.duel import Duel, Times
 from gantlet.games.labels import told
 from gantlet.games.madgan import widened
@@ -114,6 +114,13 @@ class Semi(Duel):
         taken = [label for label, trick in own.items() if arena.tricks[label] is not trick]
         if taken:
             raise InputError(f"tricks.{taken[0]}: semi has a part of this name already; give yours another label")
+        refuse_packs(arena, spec, "semi", "classes")
+        idle = [k for k, trick in arena.ordered if type(trick).chosen is not Trick.chosen]
+        if idle and not fooling:
+            raise InputError(
+                f"tricks.{idle[0]}: it chooses the fakes whose logits G minds, and with fooling=0 G minds none; use a "
+                "fooling above 0, or leave the trick out"
+            )
         z_dim: int = net.z_dim  # type: ignore[assignment]
         self.meet(arena, arena.dressed("G", net, spec), int(z_dim), d_steps=d_steps, g_steps=g_steps)
         self.labelled = not beside
@@ -128,8 +135,7 @@ class Semi(Duel):
     def d_wants(self, scene: Shown) -> Loss:  # type: ignore[override]
         loss = self.arena.d_wants(scene.played, self.G)
         (verdict,) = self.arena.critics(scene.x, now=scene.now, side="labelled")
-        if verdict.classes is None or len(verdict.classes) != len(scene.y):
-            raise InputError("tricks: packed samples are of several classes at once, which semi tells apart")
+        assert verdict.classes is not None
         wrong = (verdict.classes.argmax(1) != scene.y).to(verdict.classes)
         terms = {**loss.terms, "labels": self.label_weight * F.cross_entropy(verdict.classes, scene.y)}
         return Loss(terms, {**loss.stats, "labelled_error": wrong.mean()}, loss.views)

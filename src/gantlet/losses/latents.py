@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gantlet.core.critics import Evidence
 from gantlet.core.errors import InputError
+from gantlet.core.held import draws
 from gantlet.core.registry import penalty
 from gantlet.core.when import at
 from gantlet.losses.penalties import Every, Penalty, Strength, differentiable, normals, raised
@@ -31,10 +32,16 @@ def zcr(
     samples differ where latents do (Zhao et al. 2021, algorithm 2).
 
     Squares are averaged over the entries of a sample. Of a generator with `fixed_latents` n the last n coordinates of z,
-    a choice among networks, stay as they are.
+    a choice among networks, stay as they are. Generators that draw noise by the bits of z are refused: samples would
+    differ by their noise, at any sigma.
     """
 
     def near(e: Evidence, G: nn.Module, z: Tensor) -> Tensor:
+        if draws(G):
+            raise InputError(
+                "penalty 'zcr' moves latents a little, and this generator's noise changes with any bit of them (style, "
+                "style2, fastgan); use style3, dcgan, resnet or r3, or leave it out"
+            )
         noise = normals(e, z, "zcr")
         moves = torch.arange(z.shape[1], device=z.device) < z.shape[1] - int(getattr(G, "fixed_latents", 0))
         fake: Tensor = G(z + sigma * noise * moves, *e.given)

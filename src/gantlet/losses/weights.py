@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
 
 from gantlet.core.critics import Evidence
@@ -25,7 +25,8 @@ def orthogonal(
     """Orthogonality of filters whatever their norms: weight sum over weight matrices of |W^T W . (1 - I)|_F^2 (Brock,
     Donahue and Simonyan 2019, eq. 3; with the norms, Brock et al. 2017).
 
-    The columns of W are the filters; embeddings and weights that do not learn are left out.
+    The columns of W are the filters, of linear layers and convolutions that learn; of an equalised layer W is what it
+    multiplies by.
     """
     if not (critics or generator):
         raise InputError("penalty 'orthogonal': critics and generator are both false; say which weights it is for")
@@ -50,15 +51,29 @@ def _overlap(net: nn.Module, like: Tensor) -> Tensor:
 
 
 def filters(net: nn.Module) -> list[Tensor]:
-    """Every learning weight of two dimensions or more as [filters, what each looks at]."""
-    skipped = {id(w) for m in net.modules() if isinstance(m, nn.Embedding) for w in m.parameters()}
-    turned = {id(_raw(m)) for m in net.modules() if isinstance(m, _ConvTransposeNd)}  # [in, out, ...]
-    weights = [w for w in net.parameters() if w.dim() > 1 and w.requires_grad and id(w) not in skipped]
-    return [(w.transpose(0, 1) if id(w) in turned else w).flatten(1) for w in weights]
+    """The weight of every linear layer and convolution that learns, once, as [filters, what each looks at]."""
+    found: dict[int, Tensor] = {}
+    for m in net.modules():
+        if isinstance(m, nn.Linear | _ConvNd) or getattr(m, "convolves", False):
+            for own in _learnt(m):
+                w = m.weight if _scaled(m) else own
+                assert isinstance(w, Tensor)
+                found[id(own)] = (w.transpose(0, 1) if isinstance(m, _ConvTransposeNd) else w).flatten(1)
+    return list(found.values())
 
 
-def _raw(module: nn.Module) -> object:
-    """A module's weight, before spectral norm and the like."""
+def _learnt(module: nn.Module) -> list[nn.Parameter]:
+    """What a layer's weight is made of: before spectral norm and the like, or before it is scaled; no bias, no gains."""
     if parametrize.is_parametrized(module, "weight"):
-        return module.parametrizations["weight"].original  # type: ignore[index,union-attr]
-    return module.weight
+        made_of = module.parametrizations["weight"]  # type: ignore[index]
+        parts = list(made_of.parameters(recurse=False))  # type: ignore[union-attr]
+    else:
+        parts = [getattr(module, "raw" if _scaled(module) else "weight")]
+    return [w for w in parts if w.dim() > 1 and w.requires_grad]
+
+
+def _scaled(module: nn.Module) -> bool:
+    """Is its weight a product that it makes anew, as an equalised layer's is?"""
+    if parametrize.is_parametrized(module, "weight"):
+        return any(hasattr(part, "scale") for part in module.parametrizations["weight"])  # type: ignore[index]
+    return hasattr(module, "raw") and isinstance(getattr(type(module), "weight", None), property)

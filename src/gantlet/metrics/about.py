@@ -18,25 +18,27 @@ class About:
     `scores`: key of the answer -> which way is better; everything else in the answer is detail. `interval`: found by
     deleting groups of fakes ("jackknife"), given by the metric under "intervals" because its scores are means over
     samples ("own"), or not to be had ("none"). `floor`: do held-out reals in the fakes' place say what is reachable? A
-    metric that says no may answer "floors" itself, for each score what a perfect generator has.
+    metric that says no may answer "floors" itself, for each score what a perfect generator has. `of_reals`: it asks the
+    model about held-out reals and looks at no set of fakes; it gets all of them, once.
     """
 
     scores: Mapping[str, Better] = field(default_factory=dict)
     interval: Way = "jackknife"
     floor: bool = True
     paired: bool = False  # row i against row i
+    of_reals: bool = False  # the answer's `real_count` says of how many
 
 
 _ABOUT: dict[Callable[..., Any], About] = {}
 
 
 def about(
-    *, interval: Way = "jackknife", floor: bool = True, paired: bool = False, **scores: Better
+    *, interval: Way = "jackknife", floor: bool = True, paired: bool = False, of_reals: bool = False, **scores: Better
 ) -> Callable[[F], F]:
     """Decorator, under `@registry.metric`: `@about(kd="lower")`."""
 
     def mark(fn: F) -> F:
-        _ABOUT[fn] = About(scores, interval, floor, paired)
+        _ABOUT[fn] = About(scores, interval, floor, paired, of_reals)
         return fn
 
     return mark

@@ -44,6 +44,7 @@ def evaluate(
     features: str | Tree | Features = "raw",
     metrics: Metrics = ("fd",),
     held_out: Source | None = None,
+    every_held: Source | None = None,
     classifier: str | Classifier | None = None,
     model: Game | None = None,
     intervals: bool = True,
@@ -56,9 +57,11 @@ def evaluate(
     """Scores of fakes against reals, by metrics named or given as a map label -> `{use: name, **options}`.
 
     `more` are further independent sets of the same generator: the scores are then means, the intervals over the sets.
-    With `held_out` (real samples that are not in `real`) every score has its floor. `features`, `classifier`, `model`,
-    `held_out`, `seed` and `batch` go to the metrics that have such an option and do not set it. `facts` (of the sets)
-    are added to the protocol, `subject` says what was judged. A `Kept` real set is summed up once for all calls.
+    With `held_out` (real samples that are not in `real`) every score has its floor; `every_held` are more of them, for
+    metrics that ask the model about reals and not about fakes, `held_out` where they are not given. `features`,
+    `classifier`, `model`, `held_out`, `seed` and `batch` go to the metrics that have such an option and do not set it.
+    `facts` (of the sets) are added to the protocol, `subject` says what was judged. A `Kept` real set is summed up once
+    for all calls.
     """
     asked = checked(metrics)
     draws = [one if isinstance(one, Kept) else Kept(one) for one in (fake, *more)]
@@ -80,6 +83,7 @@ def evaluate(
     _move([shared["features"], getattr(judge, "features", None)], device)
     asked = [one._replace(own=_built(one, real, device)) for one in asked]
     table = _Table(real, draws, held, shared, intervals, {one.label for one in asked})
+    table.every_held = held if every_held is None else every_held
     for one in asked:
         table.add(one)
     if len(table.refused) == len(asked):
@@ -143,6 +147,7 @@ class _Table:
     ) -> None:  # fmt: skip
         self.real, self.draws, self.held, self.shared, self.intervals = real, draws, held, shared, intervals
         self.labels = labels  # everything that was asked for
+        self.every_held: Source | None = held
         self.refused: list[InputError] = []
         self._less: dict[tuple[str, int], list[Answer]] = {}
         self.scores: list[Score] = []
@@ -161,7 +166,7 @@ class _Table:
                 self.scores.append(Score(one.label, key, key, None, better, note=" ".join(str(error).split())))
 
     def _add(self, one: _Asked, stands_in: bool) -> None:
-        answers = [self._run(one, fake) for fake in self.draws]
+        answers = [self._run(one, fake) for fake in (self.draws[:1] if one.about.of_reals else self.draws)]
         floor, alike = self._floor(one, answers)
         self.details[one.label] = answers[0] | ({} if floor is None else {"floor": floor})
         for key in one.about.scores:
@@ -173,7 +178,8 @@ class _Table:
                     self.add(_Asked(name, registry.metric.find(name), own), stands_in=True)
 
     def _run(self, one: _Asked, fake: Source) -> Answer:
-        given = {k: v for k, v in self.shared.items() if k in one.part.options and v is not None}
+        shared = {**self.shared, **({"held_out": self.every_held} if one.about.of_reals else {})}
+        given = {k: v for k, v in shared.items() if k in one.part.options and v is not None}
         found: Answer = one.part.fn(self.real, fake, **(given | one.own))
         return found
 
@@ -205,7 +211,7 @@ class _Table:
             value=sum(values) / len(values) if valid else None, better=one.about.scores[key],
             interval=self._interval(one, key, answers, values) if valid else None,
             floor=_floor_value(first, floor, key), floor_interval=self._floor_interval(one, key, floor),
-            count=int(first.get("fake_count", 0)), floor_count=int((floor or {}).get("fake_count", 0)),
+            count=_measured(one, first), floor_count=int((floor or {}).get("fake_count", 0)),
             at_floor_count=_mean([a.get(key) for a in alike]), note=_note(first, floor),
         )  # fmt: skip
 
@@ -226,7 +232,7 @@ class _Table:
         """Of one set: what the metric says itself, or a jackknife."""
         if one.about.interval == "own":
             own = answer.get("intervals", {}).get(key)
-            return None if own is None else Interval(own[0], own[1], "own", int(answer.get("fake_count", 0)))
+            return None if own is None else Interval(own[0], own[1], "own", _measured(one, answer))
         count = rows_in(fake)
         if one.about.interval == "none" or count < 2 * GROUPS:
             return None
@@ -235,6 +241,11 @@ class _Table:
             self._less[place] = [self._run(one, without(fake, j, GROUPS)) for j in range(GROUPS)]
         values = [float(a[key]) for a in self._less[place] if a.get(key) is not None]
         return jackknife(float(answer[key]), values) if len(values) == GROUPS else None
+
+
+def _measured(one: _Asked, answer: Answer) -> int:
+    """How many samples a score is of: fakes, or reals."""
+    return int(answer.get("real_count" if one.about.of_reals else "fake_count", 0))
 
 
 def _note(first: Answer, floor: Answer | None) -> str:
@@ -302,4 +313,5 @@ def _count(side: Kept, table: _Table, told: str) -> int | None:
     """How many samples there are; of a stream that is gone, what a metric counted."""
     if not once(side):
         return rows_in(side)
-    return next((answer[told] for answer in table.details.values() if told in answer), None)
+    details = ((registry.metric.find(table.options[label]["use"]), answer) for label, answer in table.details.items())
+    return next((said[told] for metric, said in details if told in said and not about_of(metric.fn).of_reals), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gantlet.core import registry
 from gantlet.core.errors import InputError
 from gantlet.core.game import Game
+from gantlet.core.held import hold
 from gantlet.core.noise import key_of, uniform
 from gantlet.core.registry import Slot
 from gantlet.metrics.about import about
@@ -22,6 +23,7 @@ from gantlet.metrics.diversity import at_once, stages_of, unlike
 from gantlet.metrics.features import Features, build
 from gantlet.metrics.interval import of_mean
 from gantlet.metrics.sources import Source, spec_of
+from gantlet.nets.styles import needs_style
 
 Way = Literal["slerp", "lerp"]
 Make = Callable[[Tensor], Tensor]
@@ -113,20 +115,18 @@ def _maker(model: Any, space: str, seed: int) -> tuple[Make, Make]:
     """(latents -> what is interpolated, that -> samples); noise of the generator's own is the same at every call."""
     if not callable(getattr(model, "generate", None)):
         raise InputError("a path length is of a generator and there is none; evaluate a run or a model, not a folder")
-    mapping, make = getattr(model, "mapping", None), model.generate
-    if space == "w":
-        make = getattr(model, "synthesis", None)
-        if not (callable(mapping) and callable(make)):
-            raise InputError(
-                "space=w needs a generator with `mapping` and `synthesis`, and this has none; take space=z"
-            )
+    style = needs_style(model, "path-length: space=w") if space == "w" else None
+    if style is not None and hasattr(model, "truncation"):
+        raise InputError("path-length: space=w is of whole styles, and this model truncates them; use space=z")
+    make = model.generate if style is None else style.made
 
     def again(latents: Tensor) -> Tensor:
-        torch.manual_seed(key_of(seed, "path length"))
-        made: Tensor = make(latents)
+        torch.manual_seed(key_of(seed, "path length"))  # of networks that draw from torch
+        with hold(model) if isinstance(model, nn.Module) else nullcontext():
+            made: Tensor = make(latents)
         return made
 
-    return (mapping if space == "w" and callable(mapping) else lambda z: z), again
+    return (style.w_of if style is not None else lambda z: z), again
 
 
 @registry.metric
@@ -149,7 +149,7 @@ def path_length(
 
     d is LPIPS without heads over the network's stages (see diversity), or |f(x) - f(y)|^2 of the features of one that
     shows none: of another network than VGG with heads, so of another size than published. Values outside the 1st..99th
-    percentile are left out as published; `untrimmed` is the mean of all.
+    percentile are left out as published; `untrimmed` is the mean of all. Noise of the generator's own is held.
     """
     mapping, make = _maker(model, space, seed)
     assert model is not None, "refused above"

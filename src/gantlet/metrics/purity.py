@@ -17,7 +17,7 @@ from gantlet.core.game import Game
 from gantlet.metrics.about import about
 from gantlet.metrics.interval import of_share
 from gantlet.metrics.path_length import _still
-from gantlet.metrics.sources import Source, batches_of, sum_up
+from gantlet.metrics.sources import Kept, Source, batches_of
 
 
 def assignment(costs: Sequence[Sequence[float]]) -> list[int]:
@@ -65,33 +65,30 @@ def matched(counts: Tensor) -> dict[int, int]:
     return {code: found[code] for code in range(codes) if found[code] < classes}
 
 
-def table_of(
-    source: Source, say: Callable[[Tensor], Tensor], *, batch: int, device: torch.device, key: object
-) -> Tensor:
-    """How many samples of each class `say` (logits [n, K]) takes for each of K: int64 [K, classes]."""
+def table_of(source: Source, say: Callable[[Tensor], Tensor], *, batch: int, device: torch.device) -> Tensor:
+    """How many samples of each class `say` (logits [n, K]) takes for each of K: int64 [K, classes].
 
-    def make(source: Source) -> Tensor:
-        pairs: list[tuple[Tensor, Tensor]] = []
-        for rows in batches_of(source, batch=batch, device=device):
-            y = rows.y
-            if y is None or y.ndim != 1 or bool((y < 0).any()):
-                raise InputError("the held-out samples have no labels, or not all; give labelled data to compare with")
-            logits = say(rows.x).cpu()
-            pairs.append((F.one_hot(logits.argmax(1), logits.shape[1]), y.cpu()))
-        said, truth = torch.cat([s for s, _ in pairs]), torch.cat([y for _, y in pairs])
-        return (said.double().T @ F.one_hot(truth).double()).long()
-
-    return sum_up(source, ("said", key), make)
+    Nothing of it is kept with the source: what a model says changes while it trains.
+    """
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for rows in batches_of(source, batch=batch, device=device):
+        y = rows.y
+        if y is None or y.ndim != 1 or bool((y < 0).any()):
+            raise InputError("the held-out samples have no labels, or not all; give labelled data to compare with")
+        logits = say(rows.x).cpu()
+        pairs.append((F.one_hot(logits.argmax(1), logits.shape[1]), y.cpu()))
+    said, truth = torch.cat([s for s, _ in pairs]), torch.cat([y for _, y in pairs])
+    return (said.double().T @ F.one_hot(truth).double()).long()
 
 
 @registry.metric
-@about(interval="own", floor=False, purity="higher")
+@about(interval="own", floor=False, of_reals=True, purity="higher")
 def purity(
     real: Source,
     fake: Source,
     *,
     model: Game | None = None,  # one with `codes_of`: the game info
-    held_out: Source | None = None,
+    held_out: Tensor | Kept | None = None,
     count: Annotated[int, Field(ge=2)] = 1000,  # fakes whose codes are read, for `information`
     batch: Annotated[int, Field(ge=1)] = 256,  # rows at a time; changes memory, not the result
     seed: int = 0,
@@ -99,8 +96,10 @@ def purity(
     """The share of held-out reals whose code, as Q reads it, is the one matched to their class (Chen et al. 2016: 95 %).
 
     Codes and classes are matched one to one so that most agree, on the same samples: of K codes that mean nothing the
-    share is a little over 1 / K. `matching` says which class each code was taken for, `information` how many nats of the
-    `entropy` of its codes the generator gives away (H(c) - E -log Q(c | G(z, c)), at most I(c; x)).
+    share is a little over 1 / max(K, classes). More codes than classes leave some without a class: of codes that are
+    equally frequent the share is at most classes / K, however pure they are. `matching` says which class each code was
+    taken for, `information` how many nats of the `entropy` of its codes the generator gives away
+    (H(c) - E -log Q(c | G(z, c)), at most I(c; x)).
     """
     codes_of = getattr(model, "codes_of", None)
     if model is None or not callable(codes_of) or not model.classes:
@@ -109,9 +108,11 @@ def purity(
         raise InputError("purity is of held-out reals and there are none; give data with a test split")
     with _still(model):
         device = next(model.parameters()).device
-        counts = table_of(held_out, codes_of, batch=batch, device=device, key=id(model))
+        counts = table_of(held_out, codes_of, batch=batch, device=device)
         nats = _information(model, codes_of, count, batch, seed)
     matching = matched(counts)
+    codes, classes = counts.shape
+    over = f"{codes} codes for {classes} classes: {codes - classes} are matched to none and count as wrong"
     total, hits = int(counts.sum()), sum(int(counts[code, y]) for code, y in matching.items())
     return {
         "purity": hits / total,
@@ -119,11 +120,11 @@ def purity(
         "by_code": {str(code): int(counts[code, y]) / max(1, int(counts[code].sum())) for code, y in matching.items()},
         "information": nats,
         "entropy": math.log(model.classes),
-        "name": f"purity ({counts.shape[0]} codes)",
-        "real_count": 0,
-        "fake_count": total,
+        "name": f"purity ({codes} codes)",
+        "real_count": total,
+        "fake_count": 0,
         "intervals": {"purity": list(of_share(hits, total))},
-        "warning": "",
+        "warning": over if codes > classes else "",
     }
 
 

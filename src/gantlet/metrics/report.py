@@ -28,7 +28,7 @@ class Score:
     interval: Interval | None = None
     floor: float | None = None
     floor_interval: Interval | None = None
-    count: int = 0  # of fakes, each time
+    count: int = 0  # of fakes, each time; of reals where a metric asks the model about those
     floor_count: int = 0  # of held-out reals
     at_floor_count: float | None = None  # the value with only as many fakes, where the held-out set is smaller
     note: str = ""
@@ -129,7 +129,8 @@ class EvaluationReport:
         seeds, how = fake.get("seeds"), sorted({s.interval.how for s in self.scores if s.interval})
         said = [
             f"{self.subject.get('name', 'samples')}: {fake.get('count', '?'):,} samples"
-            + (f" from each of {len(seeds)} seeds" if seeds and len(seeds) > 1 else ""),
+            + (f" from each of {len(seeds)} seeds" if seeds and len(seeds) > 1 else "")
+            + (f", truncated at {fake['truncation']:g}" if fake.get("truncation") is not None else ""),
             f"against {self.subject.get('real', 'the reference')}: {real.get('count', '?'):,} reals"
             + (f", and {held:,} held out for the floor" if held else ", none held out: no floor"),
         ]

@@ -56,11 +56,11 @@ def down_widths(k: int, width: int, widest: int, *, small: int) -> list[int]:
 
 @generator.named("biggan")
 class BigGANGenerator(nn.Module):
-    """z, cut into a chunk for the first map and one for each residual block; every batch norm's gain and bias are linear
-    in [embedding of the class, its block's chunk]; self-attention, orthogonal weights, spectral norm (Brock, Donahue and
-    Simonyan 2019, appendix B, tables 4-6).
+    """z in chunks, one for the first map and one for each residual block, whose norms are linear in it and the class's
+    embedding; self-attention, spectral norm (Brock, Donahue and Simonyan 2019, tables 4-6).
 
-    128 x 128 as in the paper is the default; there z is 140 for 256 x 256 and 160 for 512 x 512, 20 a chunk.
+    Weights begin orthogonal. 128 x 128 as in the paper is the default; there z is 140 for 256 x 256 and 160 for
+    512 x 512, 20 a chunk.
     """
 
     def __init__(
@@ -115,11 +115,11 @@ class BigGANGenerator(nn.Module):
 
 @critic.named("biggan")
 class BigGANCritic(nn.Module):
-    """Residual blocks, each half as large, that widen in their first convolution, one of the last size, ReLU, a sum over
-    places, w . h + b + h . v_y -> [N]; self-attention, orthogonal weights, spectral norm (Brock, Donahue and Simonyan
-    2019, appendix B, tables 4-6).
+    """Residual blocks, each half as large, one of the last size, ReLU, a sum over places, w . h + b + h . v_y -> [N];
+    self-attention, spectral norm (Brock, Donahue and Simonyan 2019, tables 4-6).
 
-    Images under 64 x 64 are halved to about 8 x 8, then two blocks keep that size (Miyato et al. 2018, table 4).
+    Blocks widen in their first convolution; weights begin orthogonal. Images under 64 x 64 are halved to about 8 x 8,
+    then two blocks keep that size (Miyato et al. 2018, table 4).
     """
 
     def __init__(

@@ -82,10 +82,9 @@ class DeepDown(nn.Module):
 @generator.named("biggan-deep")
 class BigGANDeepGenerator(nn.Module):
     """z and the class's embedding, whole, to the first map and to every batch norm; two bottlenecked residual blocks a
-    size, the second doubling it; self-attention, orthogonal weights, spectral norm (Brock, Donahue and Simonyan 2019,
-    appendix B, tables 7-9).
+    size, the second doubling it; self-attention, spectral norm (Brock, Donahue and Simonyan 2019, tables 7-9).
 
-    The default is the paper's; its z is 128 at every size.
+    Weights begin orthogonal. The default is the paper's; its z is 128 at every size.
     """
 
     def __init__(
@@ -138,8 +137,10 @@ class BigGANDeepGenerator(nn.Module):
 @critic.named("biggan-deep")
 class BigGANDeepCritic(nn.Module):
     """3 x 3 convolution, two bottlenecked residual blocks a size, the first halving it, ReLU, a sum over places,
-    w . h + b + h . v_y -> [N]; self-attention, orthogonal weights, spectral norm (Brock, Donahue and Simonyan 2019,
-    appendix B, tables 7-9)."""
+    w . h + b + h . v_y -> [N]; self-attention, spectral norm (Brock, Donahue and Simonyan 2019, tables 7-9).
+
+    Weights begin orthogonal.
+    """
 
     def __init__(
         self,

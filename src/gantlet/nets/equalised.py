@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
 SLOPE = 0.2  # of these families' leaky rectifiers
 ROOT2 = math.sqrt(2)  # gain that keeps the variance through a rectifier
@@ -75,6 +76,30 @@ class EqualConv2d(nn.Conv2d):
     @property
     def bias(self) -> Tensor | None:  # type: ignore[override]
         return self.raw_bias
+
+
+class Scaled(nn.Module):
+    """W = raw s, as a parametrisation: what a plain layer learns at an equalised rate."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, raw: Tensor) -> Tensor:
+        return raw * self.scale
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        return weight / self.scale
+
+
+def equalised_like(layer: nn.Module, other: nn.Module) -> None:
+    """Let a plain layer, drawn as it should be, learn at the rate of an equalised one; nothing where that is a plain one."""
+    held = layer.parametrizations["weight"] if is_parametrized(layer, "weight") else ()  # type: ignore[index]
+    scale = next((part.scale for part in held if isinstance(part, Scaled)), None)
+    if isinstance(layer, EqualLinear | EqualConv2d):
+        scale = layer.scale
+    if scale is not None:
+        register_parametrization(other, "weight", Scaled(scale))
 
 
 def pixel_norm(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gantlet.core.critics import Verdict
 from gantlet.core.game import Spec
-from gantlet.core.noise import normal_of
+from gantlet.core.held import Drawing
 from gantlet.core.registry import critic, generator
 from gantlet.nets.layers import Crop, halvings, image_shape, initialise, spectrally_normalised
 
@@ -46,10 +46,10 @@ class Excite(nn.Module):
         return out
 
 
-class Up(nn.Module):
+class Up(Drawing):
     """(Twice the size, 3 x 3, norm, GLU); a noisy one has a second 3 x 3, norm, GLU, each with noise added before its norm.
 
-    Noise is one map for all channels, times a learned number that begins at zero; it follows z.
+    Noise is one map for all channels, times a learned number that begins at zero; it follows z, unless it is held.
     """
 
     def __init__(self, a: int, b: int, *, noisy: bool, batch_norm: bool, place: int) -> None:
@@ -65,7 +65,7 @@ class Up(nn.Module):
         for i, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             x = layer(x)
             if self.loudness is not None:
-                noise = normal_of(z, (1, *x.shape[2:]), key=("fastgan", "noise", self.place, i))
+                noise = self.drawn(z, (1, *x.shape[2:]), ("fastgan", "noise", self.place, i), x.device)
                 x = x + self.loudness[i].to(x) * noise.to(x)
             x = F.glu(norm(x), 1)
         return x
@@ -73,12 +73,11 @@ class Up(nn.Module):
 
 @generator.named("fastgan")
 class FastGANGenerator(nn.Module):
-    """z -> 4 x 4 -> (twice the size, 3 x 3 convolution, batch norm, gated linear unit, every second time twice and with
-    noise)* -> 3 x 3 -> tanh, small maps exciting the channels of maps sixteen times as large (Liu et al. 2021,
-    arXiv:2101.04775, figure 3).
+    """z -> 4 x 4 -> (twice the size, 3 x 3 convolution, batch norm, gated linear unit)* -> 3 x 3 -> tanh, small maps
+    exciting the channels of maps sixteen times as large (Liu et al. 2021, arXiv:2101.04775, figure 3).
 
-    Below 128 pixels, where the paper has no such pair, the first map excites the last. What the doublings overshoot is
-    cropped.
+    Every second doubling has its layers twice, with noise. Below 128 pixels, where the paper has no such pair, the first
+    map excites the last. What the doublings overshoot is cropped.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class FastGANGenerator(nn.Module):
         self.crop = Crop(h, w)
         initialise(self, nn.init.kaiming_normal_)
         if spectral:
-            spectrally_normalised(self)
+            spectrally_normalised(self, steady=True)
 
     def forward(self, z: Tensor) -> Tensor:
         maps = [self.first(self.project(z).view(-1, *self.start))]
@@ -168,6 +167,9 @@ class Tower(nn.Module):
 class FastGANCritic(nn.Module):
     """Residual halvings of the image and of itself at half the size, each down to a map of patch logits; the logit [N] is
     their mean (Liu et al. 2021, arXiv:2101.04775, figure 4).
+
+    The mean is taken before the loss, a choice: the paper's hinge is of each patch, which lets a patch that is told well
+    rest while others learn; a logit for each row is what relativistic losses, labels and all tricks can play with.
 
     `decodable` names the maps (place among the features, channels, halvings) that the paper's decoders read: whole images
     from the last (8 x 8), quarters from the one before (16 x 16).

@@ -35,7 +35,7 @@ class JointCritic(nn.Module):
         *,
         width: Width = 64,
         widest: Width = 512,
-        dense: Width = 512,  # units of the perceptron of z, twice, and of the layer that reads both; the table's D(z)
+        dense: Width | None = None,  # of the perceptron of z, twice, and of what reads both; null: 8 width, at most 512
         dropout: Share = 0.0,  # 0.2 in the paper, before every layer but the first
         batch_norm: bool = False,
         spectral: bool = False,
@@ -46,7 +46,8 @@ class JointCritic(nn.Module):
         c, h, w = image_shape(spec, "joint")
         if any(len(shape) != 1 for shape in spec.given):
             raise InputError(f"network 'joint' takes vectors beside x, not {[list(shape) for shape in spec.given]}")
-        dense, k = min(dense, 8 * width), halvings(h, w)  # a narrow network is narrow throughout
+        k = halvings(h, w)
+        dense = dense or min(512, 8 * width)  # 512 as the table's D(z); a narrow network is narrow throughout
         widths = [c, *(min(width * 2**i, widest) for i in range(k))]
         drop = [nn.Dropout(dropout)] if dropout else []
         layers: list[nn.Module] = []

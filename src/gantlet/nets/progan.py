@@ -98,7 +98,7 @@ class ProGANCritic(nn.Module):
         widest: Width = 512,
         minibatch_std: bool = False,  # one more channel before the last convolution; the paper's critic has it
         group: Annotated[int, Field(ge=2)] | None = 4,  # rows that statistic is taken over; null: the batch
-        filtered: bool = False,  # halve by a [1, 3, 3, 1] filter and a stride, as StyleGAN's critic does
+        filtered: bool = False,  # halve as StyleGAN's critic does: its [1, 2, 1] and the mean of pairs are one [1, 3, 3, 1]
     ) -> None:
         super().__init__()
         c, h, w = image_shape(spec, "progan")

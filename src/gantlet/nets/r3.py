@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gantlet.core.critics import Verdict
 from gantlet.core.game import Spec
 from gantlet.core.registry import critic, generator
-from gantlet.nets.layers import Crop, halvings, image_shape
+from gantlet.nets.layers import Crop, halvings, image_shape, known
 
 Width = Annotated[int, Field(ge=1)]
 SLOPE = 0.2  # of the rectifiers, below zero; smooth ones did worse in the paper's D
@@ -83,7 +83,7 @@ class R3Generator(nn.Module):
         super().__init__()
         c, h, w = image_shape(spec, "r3")
         k = halvings(h, w)
-        self.z_dim = z
+        self.z_dim, self.classes = z, spec.classes
         widths = [min(width * 2 ** (k - i), widest) for i in range(k + 1)]
         self.embed = nn.Embedding(spec.classes, embedding or spec.classes) if spec.classes else None
         self.basis = nn.Parameter(torch.randn(widths[0], -(-h // 2**k), -(-w // 2**k)))
@@ -98,8 +98,8 @@ class R3Generator(nn.Module):
             _draw(layer)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        y = known(y, self.classes)
         if self.embed is not None:
-            assert y is not None
             z = torch.cat([z, self.embed(y).to(z.dtype)], 1)
         x = self.basis * self.scale(z)[:, :, None, None]
         for i, stage in enumerate(self.stages):
@@ -133,6 +133,7 @@ class R3Critic(nn.Module):
         c, h, w = image_shape(spec, "r3")
         k = halvings(h, w)
         widths = [min(width * 2**i, widest) for i in range(k + 1)]
+        self.classes = spec.classes
         self.read = nn.Conv2d(c, widths[0], 1, bias=False)
         options = {"blocks": blocks * (k + 1), "expand": expand, "group": group}
         self.stages = nn.ModuleList(_stage(channels, blocks, options) for channels in widths)
@@ -151,6 +152,7 @@ class R3Critic(nn.Module):
             nn.init.normal_(self.embed.weight, std=says**-0.5)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Verdict:
+        y = known(y, self.classes)
         h = self.read(x)
         features = []
         for i, stage in enumerate(self.stages):
@@ -161,7 +163,6 @@ class R3Critic(nn.Module):
         said = self.say(h)
         if self.embed is None:
             return Verdict(said.squeeze(1), [*features, h])
-        assert y is not None
         return Verdict((said * self.embed(y).to(said.dtype)).sum(1), [*features, h])
 
 

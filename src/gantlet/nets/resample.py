@@ -32,7 +32,8 @@ def blurred_down(x: Tensor) -> Tensor:
 
 def convolved_up(x: Tensor, weight: Tensor) -> Tensor:
     """A 3 x 3 convolution of x with zeros between its pixels, then the filter: `blurred_up` and a convolution for a
-    quarter of the work. weight [out, in, 3, 3], no bias. [N, in, H, W] -> [N, out, 2H, 2W].
+    quarter of the work. StyleGAN's nearest neighbour, convolution and [1, 2, 1] are the same but for the border.
+    weight [out, in, 3, 3], no bias. [N, in, H, W] -> [N, out, 2H, 2W].
     """
     return blurred(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), gain=4.0)
 

@@ -60,7 +60,7 @@ class StyleGenerator(nn.Module):
         return self.synthesis.grow()
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        w = styles(self.mapping, z, y, layers=self.synthesis.layers, mixing=self.mixing)
+        w = styles(self.mapping, z, y, layers=self.synthesis.layers, mixing=self.mixing, used=self.synthesis.used)
         made: Tensor = self.synthesis(w, z)
         return made
 
@@ -87,6 +87,11 @@ class Synthesis(nn.Module):
         lower = self.widths[: self.grid.doublings]
         self.paints.update({str(i): EqualConv2d(n, self.channels, 1) for i, n in enumerate(lower)})
         return self.growth
+
+    @property
+    def used(self) -> int:
+        """How many layers have been reached, two of each size."""
+        return self.layers if self.growth is None else 2 * (self.growth()[0] + 1)
 
     def forward(self, w: Tensor, z: Tensor | None = None) -> Tensor:
         each = (w.unsqueeze(1).expand(-1, self.layers, -1) if w.dim() == 2 else w).unbind(1)

@@ -16,7 +16,7 @@ from gantlet.core.registry import critic, generator
 from gantlet.nets.equalised import ROOT2, EqualConv2d, EqualLinear, Leaky
 from gantlet.nets.growth import Grid
 from gantlet.nets.layers import Crop, halvings, image_shape
-from gantlet.nets.mapping import ClassHead, MappingNetwork, Noise, styles
+from gantlet.nets.mapping import ClassHead, MappingNetwork, Noise, demodulation, styles
 from gantlet.nets.progan import MinibatchStd, Width, widths_of
 from gantlet.nets.resample import HalvingConv, blurred_down, blurred_up, convolved_up
 from gantlet.nets.style import Layers, Mixing
@@ -98,8 +98,7 @@ def modulated(x: Tensor, weight: Tensor, style: Tensor, *, demodulate: bool = Tr
     x = x * style[..., None, None].to(x.dtype)
     x = convolved_up(x, weight) if up else F.conv2d(x, weight, padding=weight.shape[2] // 2)
     if demodulate:
-        norm = torch.rsqrt(F.linear(style.square(), weight.square().sum((2, 3))) + 1e-8)
-        x = x * norm[..., None, None].to(x.dtype)
+        x = x * demodulation(style, weight)[..., None, None].to(x.dtype)
     return x
 
 

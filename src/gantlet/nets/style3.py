@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
 from gantlet.core.registry import generator
 from gantlet.nets.alias_free import FilteredLeakyReLU, Signal
 from gantlet.nets.equalised import EqualLinear
 from gantlet.nets.layers import image_shape
-from gantlet.nets.mapping import MappingNetwork
+from gantlet.nets.mapping import MappingNetwork, demodulation
 
 Width = Annotated[int, Field(ge=1)]
 Frequency = Annotated[float, Field(gt=0)]
@@ -37,10 +38,11 @@ def progression(
     geometrically from `first_cutoff` to s / 2, which the last `critical` layers have; stop bands begin at frequencies
     that grow from `first_stop` to `last_stop` s / 2; the rate of a signal is the least power of two, at most s, that is
     no less than twice its stop band's. Around the picture is a frame, in samples of the signal, but for the last two.
+    InputError where a stop band would not begin beyond its cutoff, or a cutoff would be beyond half the rate.
     """
     s = 2 ** math.ceil(math.log2(max(height, width)))
     last_cutoff = s / 2
-    first_cutoff = min(first_cutoff, last_cutoff)
+    _refuse_bands(s, first_cutoff, first_stop, last_stop)
     found = []
     for i in range(layers + 1):
         t = min(i / (layers - critical), 1.0)
@@ -52,6 +54,21 @@ def progression(
             size = (math.ceil(height * rate / s) + 2 * frame, math.ceil(width * rate / s) + 2 * frame)
         found.append(Signal(rate, cutoff, max(rate / 2, stop) - cutoff, size))
     return found
+
+
+def _refuse_bands(s: int, first_cutoff: float, first_stop: float, last_stop: float) -> None:
+    """All cutoffs lie under their stop bands and no higher than half the rate exactly where the first and last do."""
+    faults = []
+    if first_cutoff > s / 2:
+        faults.append(
+            f"first_cutoff={first_cutoff:g}: pictures of {s} pixels hold {s // 2} waves; use {s // 2} or less"
+        )
+    if first_stop <= first_cutoff:
+        faults.append(f"first_stop={first_stop:g}: must be above first_cutoff={first_cutoff:g}; use twice that")
+    if last_stop <= 1:
+        faults.append(f"last_stop={last_stop:g}: must be above 1, so that a filter has a band to fall in; use 1.23")
+    if faults:
+        raise InputError(faults)
 
 
 class FourierInput(nn.Module):
@@ -107,6 +124,7 @@ class AliasFreeLayer(nn.Module):
     """
 
     magnitude: Tensor
+    convolves = True  # its weight is one of convolutions
 
     def __init__(
         self, w: int, widths: tuple[int, int], kernel: int, resample: FilteredLeakyReLU | None, *, half_life: float
@@ -128,8 +146,7 @@ class AliasFreeLayer(nn.Module):
         x = F.conv2d(x * _wide(scale, x), weight, padding=self.kernel - 1)
         if self.resample is None:
             return x + _wide(self.bias, x)
-        norm = torch.rsqrt(F.linear(style.square(), weight.square().sum((2, 3))) + 1e-8)
-        y: Tensor = self.resample(x * _wide(norm, x) + _wide(self.bias, x))
+        y: Tensor = self.resample(x * _wide(demodulation(style, weight), x) + _wide(self.bias, x))
         return y
 
     @torch.no_grad()
@@ -214,7 +231,7 @@ class Style3Generator(nn.Module):
         )  # fmt: skip
         widths = [max(1, min(round(width * pixels / 2 / signal.cutoff), widest)) for signal in signals]
         self.z_dim = z
-        self.mapping = MappingNetwork(z, w, layers=mapping_layers, classes=spec.classes, decay=0.998)
+        self.mapping = MappingNetwork(z, w, layers=mapping_layers, classes=spec.classes)
         self.synthesis = Synthesis(
             w, signals, widths, c, pixels=pixels, critical=critical, taps=taps, rotation=rotation,
             half_life=half_life_images,

@@ -14,7 +14,7 @@ from gantlet.core.critics import Verdict
 from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
 from gantlet.core.registry import critic, generator
-from gantlet.nets.layers import Crop, image_shape, initialise
+from gantlet.nets.layers import Crop, image_shape, initialise, known
 
 Width = Annotated[int, Field(ge=1)]
 
@@ -87,10 +87,10 @@ class Block(nn.Module):
 
 @generator.named("vit")
 class ViTGenerator(nn.Module):
-    """z -> a style w by a perceptron; a learned token for each patch -> transformer blocks whose norms, shifts and gates
-    follow w -> norm -> a linear map to the pixels of each patch (in the manner of GAT: Hyun, Lee and Heo 2025,
-    arXiv:2509.24935, on pixels instead of an autoencoder's codes).
+    """A learned token for each patch -> transformer blocks whose norms, shifts and gates follow a style w of z -> a linear
+    map to each patch's pixels (in the manner of GAT: Hyun, Lee and Heo 2025, arXiv:2509.24935).
 
+    GAT's tokens are of an autoencoder's codes, these of pixels; w is a perceptron of z, and a norm stands last.
     With classes a label's embedding is added to w. Where patches do not divide the image, it is the middle of a larger
     one. Outputs are not bounded.
     """
@@ -108,6 +108,7 @@ class ViTGenerator(nn.Module):
         super().__init__()
         c, h, w = image_shape(spec, "vit")
         _refuse_heads(width, heads)
+        self.classes = spec.classes
         self.z_dim, self.patch, self.grid = z, patch, (-(-h // patch), -(-w // patch))
         self.embed = nn.Embedding(spec.classes, width) if spec.classes else None
         self.mapping = nn.Sequential(nn.Linear(z, width), nn.GELU(), nn.Linear(width, width))
@@ -122,9 +123,8 @@ class ViTGenerator(nn.Module):
         nn.init.zeros_(self.paint.bias)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        style = self.mapping(z)
+        y, style = known(y, self.classes), self.mapping(z)
         if self.embed is not None:
-            assert y is not None
             style = style + self.embed(y)
         style = self.settle(style)
         x = self.tokens.expand(len(z), -1, -1)
@@ -155,7 +155,7 @@ class ViTCritic(nn.Module):
         super().__init__()
         c, h, w = image_shape(spec, "vit")
         _refuse_heads(width, heads)
-        self.patch = patch
+        self.patch, self.classes = patch, spec.classes
         grid = (-(-h // patch), -(-w // patch))
         self.pad = (0, grid[1] * patch - w, 0, grid[0] * patch - h)
         self.read = nn.Linear(c * patch**2, width)
@@ -170,6 +170,7 @@ class ViTCritic(nn.Module):
             nn.init.normal_(self.embed.weight, std=width**-0.5)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Verdict:
+        y = known(y, self.classes)
         tokens = self.read(cut(F.pad(x, self.pad), self.patch))
         judge = self.places[:1].to(tokens.dtype).expand(len(x), 1, -1)
         h = torch.cat([judge, tokens + self.places[1:].to(tokens.dtype)], 1)
@@ -180,7 +181,6 @@ class ViTCritic(nn.Module):
         h = self.norm(h[:, 0])
         logits = self.say(h).squeeze(1)
         if self.embed is not None:
-            assert y is not None
             logits = logits + (h * self.embed(y)).sum(1)
         return Verdict(logits, features)
 

@@ -9,7 +9,7 @@ import torch
 
 from gantlet.core.game import Spec
 from gantlet.core.machine import fast_bf16
-from gantlet.core.recipe import Recipe
+from gantlet.core.recipe import Recipe, about
 from gantlet.core.registry import recipe, use
 from gantlet.recipes.classic import mlp, r1gan
 
@@ -32,6 +32,12 @@ def facts_of(spec: Spec, device: torch.device, *, duplicates: int = 0, resizable
 
 
 @recipe
+@about(
+    family="chooses for you",
+    year=2026,
+    paper="docs/benchmarks.md",
+    use="begin here: looks at the data and the machine, and says why",
+)
 def auto(facts: Facts | None = None) -> Recipe:
     """Looks at the data and the machine, chooses recipe, width, batch, penalty weight and precision, and says why."""
     if facts is None:

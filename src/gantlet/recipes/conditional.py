@@ -41,7 +41,7 @@ def acgan() -> Recipe:
     """DCGAN whose critic also says the class, of reals and of fakes (Odena, Olah and Shlens 2017).
 
     G reads one-hot labels beside z. The paper's critics have dropout and, on CIFAR-10, activation noise instead of
-    nothing; every class is drawn equally often here.
+    nothing; every class is shown equally often here.
     """
     changed = dcgan().override(
         "conditional=true", "tricks.concat-labels.role=G", "tricks.ac-gan={}", balanced=True, batch=100, steps=10_000

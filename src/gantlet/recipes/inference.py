@@ -19,7 +19,8 @@ def aae() -> Recipe:
     The prior is standard normal, where the paper's for MNIST has a deviation of 5: a unit of the code.
     """
     hidden = [1000, 1000]
-    # the paper's SGD with momentum has rates of its own for each phase that it does not print; Adam needs one
+    # the paper's SGD with momentum has rates of its own for each phase that it does not print. These are the balance: AE
+    # five times as quick as E restores digits better than at twice, and their codes are as near to the prior
     adam = {"beta1": 0.5, "beta2": 0.999}
     return Recipe(
         "aae",
@@ -30,12 +31,11 @@ def aae() -> Recipe:
                 E=use("mlp", hidden=hidden, slope=0.0),
                 D=use("mlp", hidden=hidden),
                 adversarial="non-saturating",
-                weight=100.0,  # a mean over pixels and rows is small beside the log of a probability
             ),
             "players": {
-                "AE": use("adam", lr=2e-4, beta1=0.9, beta2=0.999),
-                "D": use("adam", lr=1e-4, **adam),
-                "E": use("adam", lr=1e-4, **adam),
+                "AE": use("adam", lr=1e-3, beta1=0.9, beta2=0.999),
+                "D": use("adam", lr=2e-4, **adam),
+                "E": use("adam", lr=2e-4, **adam),
             },
             "batch": 100,
             "steps": 10_000,

@@ -39,13 +39,16 @@ def decide(recipe: Recipe, device: torch.device) -> Decided:
 
 
 def spec_of(recipe: Recipe, dataset: Dataset) -> Spec:
-    """The data as it is played: classes are equally frequent where they are balanced, labelled rows are beside others."""
+    """The data as it is played: labelled rows beside the others where few have a label.
+
+    Classes keep their shares where training shows them balanced: samples are compared with the data, which has them.
+    """
     labelled = recipe["labelled"]
     if labelled is not None and recipe["balanced"]:
         raise InputError(f"balanced=true: of all but {labelled} rows the class is not known; leave one of the two out")
     if labelled is not None:
         return played_few(dataset, labelled)
-    return dataset.spec._replace(shares=()) if recipe["balanced"] else dataset.spec
+    return dataset.spec
 
 
 def stream_of(recipe: Recipe, dataset: Dataset) -> Stream | FewLabels:
@@ -63,6 +66,11 @@ def refuse_unlabelled(game: Game, dataset: Dataset) -> None:
             f"{dataset.name}: {type(game).__name__.lower()} reads labels and there are none; see labels=true"
         )
     missing = 0 if labels is None else int((labels < 0).sum())
+    if missing and game.few_labels:
+        raise InputError(
+            f"{dataset.name}: {missing:,} of {len(dataset):,} rows have no label, and without labelled=N every row is read "
+            f"with its own; use labelled={len(dataset) - missing}, or fewer"
+        )
     if missing:
         raise InputError(
             f"{dataset.name}: {missing:,} of {len(dataset):,} rows have no label, and this game tells its networks each "

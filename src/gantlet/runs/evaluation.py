@@ -186,6 +186,7 @@ class Evaluation:
         return evaluate(
             self.real, self.sets[0], more=self.sets[1:], features=self.features, metrics=metrics,
             held_out=None if self.held is None else _named(self.held, self.count),
+            every_held=None if self.held is None else _in_numbers_of(model, self.held),
             classifier=self.judge, model=None if model is None else model.game, batch=self.wanted.batch,
             device=self.device, facts=self._facts(), subject=self.judged.subject, **self.wanted.options,
         )  # fmt: skip
@@ -209,20 +210,22 @@ class Evaluation:
 
 
 class _Relabelled:
-    """Rows whose labels are another set's numbers of the same class names."""
+    """Rows whose labels are another set's numbers of the same class names; `alien`: why the label -2 has none."""
 
-    def __init__(self, rows: Picked, to: Tensor, classes: int) -> None:
-        self.picked, self.to = rows, to
+    def __init__(self, rows: Picked | Dataset, to: Tensor, classes: int, *, alien: str = "") -> None:
+        self.picked, self.to, self.alien = rows, to, alien
         self.spec = rows.spec._replace(classes=classes)
 
     def __len__(self) -> int:
         return len(self.picked)
 
     def rows(self, index: Tensor, device: torch.device | None = None) -> Batch:
-        """The rows, with -1 where there is no label."""
+        """The rows, with -1 where there is no label; InputError for a class that has no number."""
         batch = self.picked.rows(index, device)
         if batch.y is None:
             return batch
+        if self.alien and bool((self.to.to(batch.y.device)[batch.y.clamp(min=0)] == -2)[batch.y >= 0].any()):
+            raise InputError(self.alien)
         return batch._replace(y=torch.where(batch.y < 0, -1, self.to.to(batch.y.device)[batch.y.clamp(min=0)]))
 
 
@@ -248,6 +251,24 @@ def _numbers_in(model: Model, real: Dataset, say: Say) -> Tensor | None:
     if alien:
         say(f"the model's class {alien[0]!r} is none of {real.name}: its samples are compared without their classes")
     return torch.tensor([theirs.index(name) for name in mine]) if mine and not alien else None
+
+
+def _in_numbers_of(model: Model | None, held: Dataset) -> Dataset | _Relabelled:
+    """All rows; where the model is asked for their classes, these in its own numbers, by name."""
+    mine = [] if model is None else [str(name) for name in model.config.get("class_names") or []]
+    theirs = held.class_names
+    if model is None or not callable(getattr(model.game, "classify", None)):
+        return held
+    if not mine or not theirs or tuple(mine) == tuple(theirs):
+        return held
+    alien = [name for name in theirs if name not in mine]
+    why = (
+        f"{held.name} has a class {alien[0]!r} that the model never learned; it knows {', '.join(mine)}"
+        if alien
+        else ""
+    )
+    to = torch.tensor([mine.index(name) if name in mine else -2 for name in theirs])
+    return _Relabelled(held, to, len(mine), alien=why)
 
 
 def _renumbered(batch: Batch, to: Tensor | None) -> Batch:

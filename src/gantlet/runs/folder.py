@@ -13,6 +13,7 @@ import yaml
 
 from gantlet.core.errors import InputError
 from gantlet.core.recipe import Recipe, read_yaml
+from gantlet.runs.plugins import missing
 
 
 class RunFolder:
@@ -94,7 +95,7 @@ def recipe_of(facts: dict[str, Any], path: Path) -> Recipe:
     try:
         return Recipe(str(facts.get("recipe", path.stem)), settings, tuple(facts.get("why") or ()))
     except InputError as error:
-        raise InputError([f"{path}: {fault}" for fault in error.faults]) from error
+        raise InputError([f"{path}: {fault}" for fault in missing(facts.get("with"), error.faults)]) from error
 
 
 class Log:

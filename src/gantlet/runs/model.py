@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -17,6 +18,7 @@ from gantlet.core.errors import InputError, StateError, nearest
 from gantlet.core.game import Batch, Game, Spec
 from gantlet.core.machine import pick_device
 from gantlet.explore.truncation import Truncated
+from gantlet.runs.plugins import missing, modules_of
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 CHUNK = 64  # images generated at a time: a batch's size must not decide the memory
@@ -81,9 +83,10 @@ class Model:
 
     def numbers_of(self, classes: Classes) -> list[int]:
         """The numbers of classes given by number or name. InputError for what is no class of this model."""
-        if isinstance(classes, Tensor):
-            classes = classes.flatten().tolist()
-        asked = [classes] if isinstance(classes, int | str) else list(classes)
+        if isinstance(classes, Tensor | np.ndarray):
+            classes = np.asarray(classes.tolist()).reshape(-1).tolist()
+        single = isinstance(classes, str) or not isinstance(classes, Iterable)
+        asked: list[Any] = [classes] if single else list(classes)  # type: ignore[arg-type]
         names = self.class_names
         if not names:
             raise InputError("this model knows no classes: it was trained with conditional=false; leave the class out")
@@ -96,8 +99,10 @@ class Model:
         return save(self.game, self.config, Path(folder))
 
 
-def _number(asked: int | str, names: Sequence[str]) -> int:
+def _number(asked: Any, names: Sequence[str]) -> int:
     """A class's number, by number or name; a text is a name first (classes may be called 1, 2, 3)."""
+    if isinstance(asked, bool) or not isinstance(asked, int | str | np.integer):
+        raise InputError(f"class {asked!r}: a class is a whole number or a name; there are {len(names)}")
     if isinstance(asked, str) and asked in names:
         return names.index(asked)
     number = int(asked) if not isinstance(asked, str) or asked.isdecimal() else -1
@@ -113,6 +118,7 @@ def config_of(tree: dict[str, Any], spec: Spec, **facts: Any) -> dict[str, Any]:
         "game": tree["game"],
         "spec": {"shape": list(spec.shape), "classes": spec.classes, "given": [list(g) for g in spec.given],
                  "count": spec.count, "shares": list(spec.shares)},
+        **({"with": own} if (own := modules_of(tree["game"])) else {}),
         **facts,
     }  # fmt: skip
 
@@ -159,7 +165,7 @@ def load(folder: Path, *, device: str | torch.device | None = None, game: Game |
     if game is None:
         tree, faults = registry.check("game", config["game"], "game")
         if faults:
-            raise InputError([f"{folder / CONFIG}: {fault}" for fault in faults])
+            raise InputError([f"{folder / CONFIG}: {fault}" for fault in missing(config.get("with"), faults)])
         game = registry.bind("game", tree, total=1)(spec)
     assert game is not None
     for name, module in game.made_of().items():

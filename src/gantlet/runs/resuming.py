@@ -23,7 +23,7 @@ def data_facts(dataset: Dataset) -> dict[str, Any]:
     """What run.yaml says of the data, and what must be the same to go on."""
     spec = dataset.spec
     return {"source": dataset.name, "fingerprint": dataset.fingerprint, "shape": list(spec.shape),
-            "classes": spec.classes, "count": spec.count}  # fmt: skip
+            "classes": spec.classes, "class_names": list(dataset.class_names), "count": spec.count}  # fmt: skip
 
 
 def take_over(state: State, folder: RunFolder, recipe: Recipe, say: Say) -> None:
@@ -38,6 +38,8 @@ def take_over(state: State, folder: RunFolder, recipe: Recipe, say: Say) -> None
         )
     if record["now"]["seed"] != recipe["seed"]:
         raise InputError(f"seed {recipe['seed']}: the run began with {record['now']['seed']}, and a seed cannot change")
+    if record["now"]["step"] > recipe["steps"]:
+        raise InputError(f"steps={recipe['steps']}: this run is at step {record['now']['step']}; give more")
     state.load_state_dict(record)
 
 

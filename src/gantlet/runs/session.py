@@ -26,6 +26,7 @@ from gantlet.runs import checkpoint, model
 from gantlet.runs.build import build, decide, numbers, refuse_unlabelled, spec_of, stream_of
 from gantlet.runs.folder import Log, RunFolder
 from gantlet.runs.memory import out_of_memory, rows_that_fit
+from gantlet.runs.plugins import given, modules_of
 from gantlet.runs.resuming import compare, data_facts, decided_before, take_over
 from gantlet.runs.samples import can_be_drawn, draw, looked_at
 from gantlet.runs.score import Score, thumbnail_score
@@ -63,6 +64,7 @@ class Outcome:
     grid: Path | None
     score: Score | None
     seconds: float
+    modules: tuple[str, ...] = ()  # of the user's own that its parts come from
 
 
 @dataclass
@@ -98,6 +100,7 @@ class Session:
             "gantlet": gantlet.__version__,
             "recipe": recipe.name,
             "changes": list(changes),
+            **({"with": own} if (own := modules_of(recipe.tree)) else {}),
             "why": list(recipe.why),
             "settings": recipe.tree,
             "decided": decided._asdict(),
@@ -152,7 +155,8 @@ class Session:
         finally:
             feed.close()
         seconds = time.monotonic() - self._began
-        return Outcome(self.folder.path, self.state.now.step, reason, self.grid, self.score, seconds)
+        modules = tuple(modules_of(self.recipe.tree))
+        return Outcome(self.folder.path, self.state.now.step, reason, self.grid, self.score, seconds, modules)
 
     def _play(self, feed: Data, watch: Sequence[Watch]) -> str:
         """To the last step, or until somebody asks to stop; why it ended."""
@@ -261,7 +265,8 @@ class Session:
         self.engine.ranks.mean_buffers(game)  # an average has running statistics of its own
         if self.engine.ranks.first:
             if self.recipe["standing"]:
-                standing(game, batches=self.recipe["standing"], batch=self.recipe["batch"], seed=self.recipe["seed"])
+                rows = max(2, self.recipe["batch"])  # one alone has no variance
+                standing(game, batches=self.recipe["standing"], batch=rows, seed=self.recipe["seed"])
             self._draw(self.state, {})
             model.save(game, self._config(), self.folder.model)
         self.engine.ranks.wait()
@@ -271,7 +276,10 @@ class Session:
     def _last_good(self) -> str:
         if self.saved is None:
             return "nothing had been saved yet; start anew with the change"
-        return f"the last good state is step {self.saved}; go on from there with: gantlet train {self.folder.yaml} --resume"
+        way = " ".join(
+            ["gantlet train", str(self.folder.yaml), "--resume", *given(modules_of(self.recipe.tree)).split()]
+        )
+        return f"the last good state is step {self.saved}; go on from there with: {way}"
 
     def _too_big(self, feed: Data) -> str:
         fits = rows_that_fit(self.state, self.engine, feed)

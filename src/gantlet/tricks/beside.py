@@ -10,13 +10,14 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
 from gantlet.core.errors import InputError
+from gantlet.nets.equalised import Scaled, equalised_like
 
 
 class Beside(nn.Module):
     """W h + V s(h): what a linear layer or convolution says when a statistic s [N, width] is concatenated to h.
 
     V starts with weights as large as W's, less their mean over several statistics, so that what these have in common
-    moves nothing at the start; where W is spectrally normalised, so is V.
+    moves nothing at the start; where W is spectrally normalised or equalised, so is V.
     """
 
     def __init__(self, layer: nn.Module, statistic: nn.Module, width: int) -> None:
@@ -32,8 +33,7 @@ class Beside(nn.Module):
             drawn = self.more.weight.normal_(std=size_of(base))
             if width > 1:
                 drawn -= drawn.mean(1, keepdim=True)
-        if is_parametrized(base, "weight"):
-            spectral_norm(self.more)
+        follow(base, self.more)
 
     def forward(self, h: Tensor) -> Tensor:
         found = self.statistic(h.to(torch.promote_types(h.dtype, torch.float32))).to(h.dtype)
@@ -76,12 +76,19 @@ class Read(nn.Module):
         nn.init.normal_(other.weight, std=size_of(base))
         if isinstance(other, Head):
             nn.init.zeros_(other.bias)
-        if is_parametrized(base, "weight"):
-            spectral_norm(other)
+        follow(base, other)
 
 
 class Head(nn.Linear):
     """A layer that reads what the last one does and says something else: neither a first nor a last layer."""
+
+
+def follow(layer: nn.Module, other: nn.Module) -> None:
+    """Normalise another's weight where this one's is, and let it learn at its rate."""
+    held = layer.parametrizations["weight"] if is_parametrized(layer, "weight") else ()  # type: ignore[index]
+    if any(not isinstance(part, Scaled) for part in held):
+        spectral_norm(other)
+    equalised_like(layer, other)
 
 
 def size_of(layer: nn.Module) -> float:

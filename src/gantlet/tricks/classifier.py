@@ -15,8 +15,9 @@ from gantlet.core.game import Spec
 from gantlet.core.registry import trick
 from gantlet.core.trick import Trick
 from gantlet.core.when import Schedule, at
+from gantlet.losses.penalties import raised
 from gantlet.tricks.beside import Head, read_last
-from gantlet.tricks.told import label_of, passed, raised, refuse_packs, refuse_untold, verdict_of
+from gantlet.tricks.told import label_of, passed, refuse_packs, refuse_untold, verdict_of
 
 
 class Classifying(nn.Module):

@@ -49,9 +49,9 @@ class WithLabels(nn.Module):
 
     listens = True  # it is to be called with y
 
-    def __init__(self, net: nn.Module, code: Code, told: bool) -> None:
+    def __init__(self, net: nn.Module, code: Code, told: bool, packs: int = 1) -> None:
         super().__init__()
-        self.net, self.told = net, told
+        self.net, self.told, self.packs = net, told, packs  # y is [N], or [N, packs] where several samples are a row
         self.code = [code]  # a plain list: it is the child of the network's first layer
         if hasattr(net, "z_dim"):
             self.z_dim = net.z_dim
@@ -103,5 +103,10 @@ class ConcatLabels(Trick):
                 f"trick 'packing': a row is of {m} classes and {inmost(net)} is told one; use a network that is "
                 "told none itself (dcgan, cnn, mlp), or leave the trick out"
             )
+        if role == "D" and any(callable(getattr(module, "grow", None)) for module in net.modules()):
+            raise InputError(
+                f"trick 'concat-labels': {inmost(net)} can grow, and which of its layers is the first then changes; use "
+                "role=G, and tell it the class by tricks.projection={} or tricks.ac-gan={}"
+            )
         code = Code(of.classes, self.embed)
-        return WithLabels(beside_first(net, code, m * code.width, "concat-labels"), code, told)
+        return WithLabels(beside_first(net, code, m * code.width, "concat-labels"), code, told, m)

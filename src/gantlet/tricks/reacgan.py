@@ -14,9 +14,10 @@ from gantlet.core.game import Spec
 from gantlet.core.registry import trick
 from gantlet.core.trick import Trick
 from gantlet.core.when import Schedule, at
+from gantlet.losses.penalties import exactly, raised
 from gantlet.tricks.beside import Head, read_last
 from gantlet.tricks.classifier import one_a_row
-from gantlet.tricks.told import label_of, passed, raised, refuse_packs, refuse_untold, verdict_of
+from gantlet.tricks.told import label_of, passed, refuse_packs, refuse_untold, verdict_of
 
 Margin = Annotated[float, Field(ge=-1, le=1)]
 
@@ -28,7 +29,8 @@ def d2d_ce(f: Tensor, toward: Tensor, y: Tensor, *, temperature: float, positive
     are none: a batch of one class says nothing.
     """
     p = (toward - positive).clamp(max=0) / temperature
-    n = (f @ f.T - negative).clamp(min=0) / temperature
+    with exactly(f):
+        n = (f @ f.T - negative).clamp(min=0) / temperature
     n = n.masked_fill(y.unsqueeze(0) == y.unsqueeze(1), -torch.inf)
     return (torch.cat([p.unsqueeze(1), n], 1).logsumexp(1) - p).mean()
 
@@ -55,15 +57,17 @@ class OnSphere(nn.Module):
         said = verdict_of(self.net(x, *(given if self.told else given[1:])))
         f = F.normalize(raised(self.project(one_a_row(self.read[0].take()))), dim=1)
         self.place = len(said.features)
-        cosines = raised(f) @ F.normalize(raised(self.proxies), dim=1).T
+        with exactly(f):
+            cosines = f @ F.normalize(raised(self.proxies), dim=1).T
         return said._replace(features=[*said.features, f], classes=cosines)
 
 
 @trick.named("reacgan")
 class ReACGAN(Trick):
-    """ReACGAN: features f and class proxies v on the unit sphere; D (on reals) and G (on fakes) minimise the data-to-data
-    cross-entropy, -E log e^p / (e^p + sum_j e^n_j), p = [f . v_y - m_p]_- / t, n_j = [f . f_j - m_n]_+ / t over samples
-    j of other classes (Kang et al. 2021, eq. 8).
+    """ReACGAN: D (on reals) and G (on fakes) minimise -E log e^p / (e^p + sum_j e^n_j), p = [f . v_y - m_p]_- / t,
+    n_j = [f . f_j - m_n]_+ / t over samples j of other classes (Kang et al. 2021, eq. 8).
+
+    Features f and class proxies v are on the unit sphere; this is the paper's data-to-data cross-entropy.
     """
 
     couples_batch = True

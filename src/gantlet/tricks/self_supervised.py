@@ -19,6 +19,7 @@ from gantlet.core.noise import uniform
 from gantlet.core.registry import trick
 from gantlet.core.trick import Trick
 from gantlet.core.when import Schedule, at
+from gantlet.losses.penalties import raised
 
 NAME = "self-supervised"
 INSIDE = "decoders"  # a critic's child: its player moves them
@@ -100,7 +101,7 @@ class SelfSupervised(Trick):
     def dress(self, role: str, net: nn.Module, spec: Spec) -> nn.Module:
         if role != "D":
             return net
-        if any(name == INSIDE for name, _ in net.named_children()):
+        if _decoders(net):
             raise InputError(f"trick {NAME!r}: this critic has decoders already; list the trick once")
         channels = spec.shape[0]
         net.add_module(INSIDE, Decoders(_maps(net), channels, doublings=self.doublings, width=self.width))
@@ -115,8 +116,13 @@ class SelfSupervised(Trick):
         which = (4 * uniform((), len(image), key=key, first=first, device=image.device)).long()
         lost = []
         for critic, verdict in zip(seen.critics.critics.values(), seen.on_real, strict=True):
-            lost += critic.get_submodule(INSIDE)(verdict, raised(image), which)
+            lost += _decoders(critic)[0](verdict, raised(image), which)
         return {"": at(self.weight, now) * torch.stack(lost).sum()}
+
+
+def _decoders(critic: nn.Module) -> list[nn.Module]:
+    """Wherever they are: a later trick may have put something in front of the critic."""
+    return [m for m in critic.modules() if isinstance(m, Decoders)]
 
 
 def _maps(net: nn.Module) -> Maps:
@@ -151,8 +157,3 @@ def difference(a: Tensor, b: Tensor) -> Tensor:
         scales.append(torch.stack([gap.abs().mean(), *slopes]).sum())
         gap = F.avg_pool2d(gap, 2) if min(gap.shape[2:]) >= 2 else gap
     return torch.stack(scales).mean()
-
-
-def raised(x: Tensor) -> Tensor:
-    """In at least float32."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

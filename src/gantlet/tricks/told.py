@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 
-import torch
 from torch import Tensor, nn
 
 from gantlet.core.critics import Verdict
 from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
 from gantlet.core.trick import Given
+from gantlet.losses.penalties import raised
 
 
 def hears(net: nn.Module) -> bool:
@@ -66,8 +66,3 @@ def verdict_of(said: Verdict | Tensor) -> Verdict:
     """What a critic says, with logits in at least float32."""
     verdict = said if isinstance(said, Verdict) else Verdict(said)
     return verdict._replace(logits=raised(verdict.logits))
-
-
-def raised(x: Tensor) -> Tensor:
-    """In at least float32."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -146,3 +146,10 @@ def test_the_first_gan_has_the_weights_it_had() -> None:
     from gantlet.core.when import Now
 
     assert rate(Now(step=50_000)) == pytest.approx(0.1 / 1.000004**50_000, rel=1e-6)
+
+
+def test_a_joint_critic_is_as_dense_as_it_is_told() -> None:
+    """Unsaid, 8 times the width and at most the table's 512."""
+    spec = Spec((1, 8, 8), given=((5,),))
+    for options, wanted in (({"width": 4}, 32), ({"width": 64}, 512), ({"width": 4, "dense": 100}, 100)):
+        assert JointCritic(spec, **options).last[-1].in_features == wanted
