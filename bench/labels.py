@@ -38,7 +38,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "asked": Kind(
-        "small", ("conditional=true", "tricks.concat-labels.role=G", "tricks.ac-gan={}", "balanced=true", "steps=6000"),
+        "small-labelled", ("steps=6000",),
         "as-asked", "as_asked", 1, "at least .98", {"n": 10_000, "seeds": 1},
     ),
     "purity": Kind("infogan", (), "purity", "purity", 5, "median at least .75, best at least .9", {"seeds": 1}),

@@ -9,7 +9,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 import gantlet
 from common import finished, machine, machine_text
 from gantlet import api
-from gantlet.core.errors import InputError
+from gantlet.core.errors import InputError, nearest
 from gantlet.data import Dataset, cache_folder, open_source
 from gantlet.metrics import Classifier, Drawn, evaluate, train_classifier
 from gantlet.runs.model import Model
@@ -30,13 +30,18 @@ LEAST_ACCURACY = 0.994
 AIM = {"fd over floor": 4.0, "kl": 0.004, "smallest share": 0.08, "confident": 0.92}
 
 # what is trained: see docs/benchmarks.md for what was tried
-RECIPE = "small"
+RECIPES = ("small", "small-labelled")  # without labels, and told them
 
 Say = Callable[[str], None]
 
 
-def measure(*, data: str | None = None, quick: bool = False, say: Say = print) -> dict[str, Any]:
-    """The table as one JSON-able record."""
+def measure(
+    *, data: str | None = None, quick: bool = False, say: Say = print, cell: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The table as one JSON-able record; `cell`: which of RECIPES."""
+    recipes = list(cell or RECIPES)
+    if alien := [name for name in recipes if name not in RECIPES]:
+        raise InputError(f"--cell {alien[0]}: no such cell; {nearest(alien[0], RECIPES)}")
     if data is None:
         raise InputError("bench mnist needs the data: --data PATH of a MNIST source (idx files)")
     train, test = open_source(data, say=say), open_source(f"{data}#test", say=say)
@@ -46,15 +51,12 @@ def measure(*, data: str | None = None, quick: bool = False, say: Say = print) -
             f"the judge is right on {judge.accuracy:.2%} of the test set; at least {LEAST_ACCURACY:.1%} is wanted"
         )
     images = IMAGES // 12 if quick else IMAGES
-    cells = [_cell(seed, images, data, train, test, judge, say) for seed in (SEEDS[:1] if quick else SEEDS)]
-    names = ("fd over floor", "kl", "smallest share", "confident", "train seconds")
+    seeds = SEEDS[:1] if quick else SEEDS
     return {
         "machine": machine(),
         "judge": {"hash": judge.hash, "accuracy": judge.accuracy},
         "images": images,
-        "recipe": api.recipe(RECIPE).tree,
-        "cells": cells,
-        "median": {name: statistics.median(cell[name] for cell in cells) for name in names},
+        "cells": {name: [_cell(name, s, images, data, train, test, judge, say) for s in seeds] for name in recipes},
         "aim": AIM,
     }
 
@@ -77,11 +79,11 @@ def _judge(train: Dataset, test: Dataset, say: Say) -> Classifier:
 
 
 def _cell(
-    seed: int, images: int, data: str, train: Dataset, test: Dataset, judge: Classifier, say: Say
+    recipe: str, seed: int, images: int, data: str, train: Dataset, test: Dataset, judge: Classifier, say: Say
 ) -> dict[str, Any]:
     """One seed, trained and judged, or what is known of it."""
-    batch = api.recipe(RECIPE)["batch"]
-    wanted = api.recipe(RECIPE, seed=seed, steps=images // batch, sample_every=0, save_every=0)
+    batch = api.recipe(recipe)["batch"]
+    wanted = api.recipe(recipe, seed=seed, steps=images // batch, sample_every=0, save_every=0)
     facts = json.dumps([gantlet.__version__, wanted.tree, judge.hash, train.fingerprint], sort_keys=True)
     place = _folder() / f"{hashlib.sha256(facts.encode()).hexdigest()[:20]}.json"
     if place.is_file():
@@ -94,7 +96,7 @@ def _cell(
         model = api.load(run.path)
     cell = {"seed": seed, "train seconds": seconds, **_scores(model, train, test, judge)}
     place.write_text(json.dumps(cell))
-    say(f"seed {seed}: {cell}")
+    say(f"{recipe}, seed {seed}: {cell}")
     return cell
 
 
@@ -115,7 +117,7 @@ def _scores(model: Model, train: Dataset, test: Dataset, judge: Classifier) -> d
         "real confident": classes["floor"]["confident"],
         "features": found["fd"]["name"],
         "G": sum(p.numel() for p in model.game.G.parameters()),
-        "D": sum(p.numel() for p in model.game.critics.parameters()),
+        "D": sum(p.numel() for p in model.game.arena.critics.parameters()),
     }
 
 
@@ -136,23 +138,24 @@ class _Told:
 
 def text(table: dict[str, Any]) -> str:
     """The record as the page's markdown."""
-    judge, cells = table["judge"], table["cells"]
-    first = cells[0]
+    judge, first = table["judge"], next(iter(table["cells"].values()))[0]
     lines = [
         f"Machine: {machine_text(table['machine'])}. {table['images']:,} real images a seed; {SAMPLES:,} samples; "
         f"G {first['G'] / 1e6:.2f} M, D {first['D'] / 1e6:.2f} M weights. Judge: LeNet {judge['hash'][:16]}, "
         f"{judge['accuracy']:.2%} of the test set. Floor ({first['features']} of the test set to the training set): "
         f"{first['floor']:.4f}; real digits above 0.9: {first['real confident']:.3f}.",
         "",
-        "| seed | FD / floor | class KL | smallest share | above 0.9 | training |",
-        "|---|---|---|---|---|---|",
+        "| recipe | seed | FD / floor | class KL | smallest share | above 0.9 | training |",
+        "|---|---|---|---|---|---|---|",
     ]
+    names = ("fd over floor", "kl", "smallest share", "confident", "train seconds")
+    for recipe, cells in table["cells"].items():
+        lines += [_row(f"`{recipe}` | {c['seed']}", c, f"{c['train seconds']:.0f} s") for c in cells]
+        median = {name: statistics.median(c[name] for c in cells) for name in names}
+        lines.append(_row(f"`{recipe}` | **median**", median, f"{median['train seconds']:.0f} s"))
+    return "\n".join([*lines, _row("aim |", table["aim"], "")])
 
-    def row(name: str, c: dict[str, Any], time: str) -> str:
-        scores = [f"{c['fd over floor']:.2f}", f"{c['kl']:.4f}", f"{c['smallest share']:.1%}", f"{c['confident']:.3f}"]
-        return f"| {' | '.join([name, *scores, time])} |"
 
-    lines += [row(str(c["seed"]), c, f"{c['train seconds']:.0f} s") for c in cells]
-    lines.append(row("**median**", table["median"], f"{table['median']['train seconds']:.0f} s"))
-    lines.append(row("aim", table["aim"], ""))
-    return "\n".join(lines)
+def _row(name: str, c: dict[str, Any], time: str) -> str:
+    scores = [f"{c['fd over floor']:.2f}", f"{c['kl']:.4f}", f"{c['smallest share']:.1%}", f"{c['confident']:.3f}"]
+    return f"| {' | '.join([name, *scores, time])} |"

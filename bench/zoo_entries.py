@@ -33,6 +33,7 @@ ENTRIES: dict[str, Entry] = {
     "acgan": Entry("mnist", DCGAN),
     "projection-gan": Entry("mnist", DCGAN),
     "reacgan": Entry("mnist", DCGAN),
+    "small-labelled": Entry("mnist"),
     "infogan": Entry("mnist"),
     "semi": Entry("mnist"),
     "aae": Entry("mnist"),
