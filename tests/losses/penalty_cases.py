@@ -40,10 +40,13 @@ class Quadratic(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.A = nn.Parameter(A.clone())
+        self.layer = nn.Linear(*A.shape, bias=False, dtype=A.dtype)
+        with torch.no_grad():
+            self.layer.weight.copy_(A)
 
     def forward(self, x: Tensor) -> Tensor:
-        return ((x @ ((self.A + self.A.T) / 2)) * x).sum(1)
+        weight = self.layer.weight
+        return ((x @ ((weight + weight.T) / 2)) * x).sum(1)
 
 
 class Smooth(nn.Module):
