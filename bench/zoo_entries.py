@@ -50,7 +50,7 @@ ENTRIES: dict[str, Entry] = {
     "biggan-deep": Entry("eurosat", NARROW),
     "progan": Entry(
         "eurosat",
-        (*NARROW, "G.z=64", "batch=16", "tricks.growing.stage_images=2000", "tricks.growing.fade_images=2000"),
+        (*NARROW, "G.z=64", "batch=16"),
     ),
     "stylegan": Entry("eurosat", STYLE),
     "stylegan2": Entry("eurosat", STYLE),

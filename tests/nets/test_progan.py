@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
-from gantlet.games.madgan import widened
+from gantlet.games.widened import widened
 from gantlet.losses.weights import filters
 from gantlet.nets.equalised import EqualConv2d, EqualLinear, Leaky, pixel_norm
 from gantlet.nets.mapping import ClassHead

@@ -20,6 +20,7 @@ from gantlet.core.trick import Trick
 from gantlet.games.arena import Arena, Played, built, refuse_packs
 from gantlet.games.duel import Duel, Times
 from gantlet.games.labels import told
+from gantlet.games.widened import refuse_other_fakes
 
 Ways = Annotated[int, Field(ge=2, le=10_000)]
 Weight = Annotated[float, Field(ge=0)]
@@ -217,7 +218,7 @@ class Info(Duel):
             penalties=penalties,
             tricks={"info": reads, **(tricks or {})},
         )
-        _refuse(arena.tricks)
+        refuse_other_fakes(arena.tricks, "info", Information, "codes are")
         refuse_packs(arena, spec, "info", "codes")
         z_dim: int = net.z_dim  # type: ignore[assignment]
         coded = Coded(_dressed(arena, net, spec), int(z_dim), codes)
@@ -260,18 +261,6 @@ def _dressed(arena: Arena, net: nn.Module, spec: Spec) -> nn.Module:
                 "give it role=D where it has one"
             )
     return net
-
-
-def _refuse(tricks: nn.ModuleDict) -> None:
-    """InputError for what would put other fakes in the place of those whose codes are known."""
-    if not isinstance(tricks["info"], Information):
-        raise InputError("tricks.info: this game has a part of this name already; give yours another label")
-    for label, trick in tricks.items():
-        if isinstance(trick, Trick) and trick.replaces_fakes:
-            raise InputError(
-                f"tricks.{label}: it shows D other fakes than were made, whose codes are not known; leave it out "
-                f"(tricks.{label}=null), or play classic"
-            )
 
 
 @torch.no_grad()

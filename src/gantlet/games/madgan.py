@@ -20,7 +20,7 @@ from gantlet.games.arena import Arena, Played, built, separate
 from gantlet.games.duel import Duel, Times
 from gantlet.games.labels import told
 from gantlet.games.mixture import InTurn, Mixture
-from gantlet.tricks.beside import follow
+from gantlet.games.widened import outputs_of, refuse_other_fakes, widened
 
 
 class ManyWays(nn.Module):
@@ -31,36 +31,9 @@ class ManyWays(nn.Module):
         self.critic, self.outputs = widened(critic, 1 + ways), 1 + ways
 
     def forward(self, x: Tensor, *given: Tensor) -> Verdict:
-        said = self.critic(x, *given)
-        verdict = said if isinstance(said, Verdict) else Verdict(said)
-        if verdict.logits.shape[1:] != (self.outputs,):
-            shape = list(verdict.logits.shape)
-            raise InputError(
-                f"D: with {self.outputs} outputs it says {shape}, one row of them a sample is wanted; use mlp"
-            )
-        logits = verdict.logits.to(torch.promote_types(verdict.logits.dtype, torch.float32))
-        who = logits[:, 1:]
-        return verdict._replace(logits=logits[:, 0] - who.logsumexp(1), classes=who)
-
-
-def widened(critic: nn.Module, outputs: int) -> nn.Module:
-    """The critic with more outputs of its last linear layer, drawn as large as the one it had."""
-    names = [name for name, m in critic.named_modules() if isinstance(m, nn.Linear) and m.out_features == 1]
-    if not names:
-        raise InputError(
-            f"D: {type(critic).__name__} has no last linear layer with one output to widen; use mlp or cnn"
-        )
-    old = critic.get_submodule(names[-1])
-    assert isinstance(old, nn.Linear)
-    new = nn.Linear(old.in_features, outputs, bias=old.bias is not None)
-    with torch.no_grad():
-        nn.init.normal_(new.weight, std=float(old.weight.square().mean().sqrt()))
-        if new.bias is not None:
-            nn.init.zeros_(new.bias)
-    follow(old, new)
-    parent, _, name = names[-1].rpartition(".")
-    setattr(critic.get_submodule(parent), name, new)
-    return critic
+        verdict = outputs_of(self.critic(x, *given), self.outputs)
+        who = verdict.logits[:, 1:]
+        return verdict._replace(logits=verdict.logits[:, 0] - who.logsumexp(1), classes=who)
 
 
 def first_of(now: Now) -> int:
@@ -131,21 +104,9 @@ class MADGAN(Duel):
             penalties=penalties,
             tricks={"which": Which(generators), **(tricks or {})},
         )
-        _refuse(arena.tricks)
+        refuse_other_fakes(arena.tricks, "which", Which, "generator is")
         mixture = Mixture([arena.dressed("G", net, spec) for net in nets])
         self.meet(arena, mixture, mixture.z_dim, d_steps=d_steps, g_steps=g_steps)
 
     def stage(self, batch: Batch, now: Now) -> Played:
         return self.arena.scene(batch, now, InTurn(self.G, first_of(now)), self.z_dim)
-
-
-def _refuse(tricks: nn.ModuleDict) -> None:
-    """InputError for what would put other fakes in the place of those whose generator is known."""
-    if not isinstance(tricks["which"], Which):
-        raise InputError("tricks.which: mad-gan has a part of this name already; give yours another label")
-    for label, trick in tricks.items():
-        if isinstance(trick, Trick) and trick.replaces_fakes:
-            raise InputError(
-                f"tricks.{label}: it shows D other fakes than were made, whose generator mad-gan does not know; "
-                f"leave it out (tricks.{label}=null), or play gman or classic"
-            )

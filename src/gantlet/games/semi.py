@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from gantlet.core.when import Now
 from gantlet.games.arena import Arena, Played, built, refuse_packs
 from gantlet.games.duel import Duel, Times
 from gantlet.games.labels import told
-from gantlet.games.madgan import widened
+from gantlet.games.widened import outputs_of, widened
 from gantlet.tricks.features import FeatureMatching
 
 
@@ -33,15 +32,8 @@ class Classes(nn.Module):
         self.critic, self.outputs = widened(critic, classes), classes
 
     def forward(self, x: Tensor, *given: Tensor) -> Verdict:
-        said = self.critic(x, *given)
-        verdict = said if isinstance(said, Verdict) else Verdict(said)
-        if verdict.logits.shape[1:] != (self.outputs,):
-            shape = list(verdict.logits.shape)
-            raise InputError(
-                f"D: with {self.outputs} outputs it says {shape}, one row of them a sample is wanted; use semi-mlp"
-            )
-        logits = verdict.logits.to(torch.promote_types(verdict.logits.dtype, torch.float32))
-        return verdict._replace(logits=logits.logsumexp(1), classes=logits)
+        verdict = outputs_of(self.critic(x, *given), self.outputs)
+        return verdict._replace(logits=verdict.logits.logsumexp(1), classes=verdict.logits)
 
 
 class Classifies(Trick):
