@@ -360,7 +360,7 @@ def test_mad_gan_refuses_what_it_cannot_tell_apart() -> None:
         InputError, match=r"tricks\.replay: it shows D other fakes.*leave it out \(tricks\.replay=null\)"
     ):
         game("mad-gan", tricks={"replay": Replay()})
-    with pytest.raises(InputError, match=r"tricks\.which: mad-gan has a part of this name"):
+    with pytest.raises(InputError, match=r"tricks\.which: this game has a part of this name"):
         game("mad-gan", tricks={"which": Pairs()})
     with pytest.raises(InputError, match="packed samples are of several generators"):
         game("mad-gan", tricks={"pairs": Pairs()}).d_wants(scene())
