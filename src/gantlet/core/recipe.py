@@ -47,6 +47,8 @@ def options(
     save_every: Annotated[int, Field(ge=0)] = 1_000,  # 0: only at the end
     standing: Annotated[int, Field(ge=0)] = 0,  # batches a saved model's batch norms are measured on; 0: as they ran
     samples: Annotated[int, Field(ge=1, le=1024)] = 64,  # fixed latents drawn on the way
+    doctor: Annotated[int, Field(ge=0)] = 10,  # steps between the doctor's closer looks; 0: nobody watches
+    autopilot: bool = False,  # let the doctor turn knobs by what it finds
 ) -> None:
     """The options of every recipe."""
 
