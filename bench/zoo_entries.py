@@ -13,20 +13,25 @@ class Entry(NamedTuple):
 
 
 DCGAN = ("G.width=32", "D.width=32")
-NARROW = ("G.width=16", "G.widest=128", "D.width=16", "D.widest=128")
-STYLE = (*NARROW, "G.z=64", "G.w=64", "batch=16")
+THIN = ("G.width=16", "D.width=16")
+JOINT = (*THIN, "E.width=16", "batch=64", "players.D.lr=5e-4", "players.GE.lr=5e-4")
+NARROW = ("G.width=8", "G.widest=64", "D.width=8", "D.widest=64", "batch=32")
+QUICK = ("players.D.lr=1e-3", "players.G.lr=5e-4")  # the papers' steps are of a hundred times as many
+SEVERAL = (*NARROW[:-1], "batch=16", *QUICK)  # whose critics play several turns, or are deep
+STYLE = ("G.width=16", "G.widest=128", "D.width=16", "D.widest=128", "G.z=64", "G.w=64", "batch=16")
+THINNER = ("G.width=8", "G.widest=32", "D.width=8", "D.widest=64", "G.z=64", "G.w=64", "G.frame=4", "batch=16")
 
 ENTRIES: dict[str, Entry] = {
     "mlp": Entry("mnist"),
     "gan2014": Entry("mnist"),
     "dcgan": Entry("mnist", DCGAN),
     "small": Entry("mnist"),
-    "r1gan": Entry("mnist"),
+    "r1gan": Entry("mnist", THIN),
     "lsgan": Entry("mnist", DCGAN),
     "wgan": Entry("mnist", DCGAN),
-    "wgan-gp": Entry("mnist", DCGAN),
+    "wgan-gp": Entry("mnist", (*THIN, *QUICK)),
     "sngan": Entry("mnist", DCGAN),
-    "gman": Entry("mnist", DCGAN),
+    "gman": Entry("mnist", THIN),
     "d2gan": Entry("mnist", DCGAN),
     "mad-gan": Entry("mnist", DCGAN),
     "cgan": Entry("mnist"),
@@ -34,31 +39,28 @@ ENTRIES: dict[str, Entry] = {
     "projection-gan": Entry("mnist", DCGAN),
     "reacgan": Entry("mnist", DCGAN),
     "small-labelled": Entry("mnist"),
-    "infogan": Entry("mnist"),
+    "infogan": Entry("mnist", (*DCGAN, "D.dense=256", "batch=64")),
     "semi": Entry("mnist"),
     "aae": Entry("mnist"),
-    "bigan": Entry("mnist"),
-    "ali": Entry("mnist"),
+    "bigan": Entry("mnist", JOINT),
+    "ali": Entry("mnist", JOINT),
     "autoencoder": Entry("mnist"),
     "vae": Entry("mnist"),
     "rbm": Entry("mnist"),
-    "wgan-gp-resnet": Entry("eurosat", NARROW),
-    "sngan-resnet": Entry("eurosat", NARROW),
-    "sngan-projection": Entry("eurosat", NARROW),
-    "sagan": Entry("eurosat", NARROW),
-    "biggan": Entry("eurosat", NARROW),
-    "biggan-deep": Entry("eurosat", NARROW),
-    "progan": Entry(
-        "eurosat",
-        (*NARROW, "G.z=64", "batch=16"),
-    ),
+    "wgan-gp-resnet": Entry("eurosat", SEVERAL),
+    "sngan-resnet": Entry("eurosat", SEVERAL),
+    "sngan-projection": Entry("eurosat", SEVERAL),
+    "sagan": Entry("eurosat", (*NARROW, *QUICK)),
+    "biggan": Entry("eurosat", SEVERAL),
+    "biggan-deep": Entry("eurosat", SEVERAL),
+    "progan": Entry("eurosat", ("G.width=16", "G.widest=128", "D.width=16", "D.widest=128", "G.z=64", "batch=16")),
     "stylegan": Entry("eurosat", STYLE),
     "stylegan2": Entry("eurosat", STYLE),
     "stylegan2-small": Entry("eurosat"),
     "stylegan2-ada": Entry("eurosat", STYLE),
-    "stylegan3-t": Entry("eurosat", STYLE),
-    "stylegan3-r": Entry("eurosat", STYLE),
-    "fastgan": Entry("eurosat", (*NARROW, "G.z=64")),
-    "r3gan": Entry("eurosat", NARROW),
-    "gat": Entry("eurosat", ("G.width=64", "D.width=64", "G.depth=3", "D.depth=3")),
+    "stylegan3-t": Entry("eurosat", THINNER),
+    "stylegan3-r": Entry("eurosat", THINNER),
+    "fastgan": Entry("eurosat", ("G.width=8", "G.widest=64", "D.width=8", "D.widest=64", "G.z=64")),
+    "r3gan": Entry("eurosat", (*NARROW, "G.group=8", "D.group=8")),
+    "gat": Entry("eurosat", ("G.width=48", "D.width=48", "G.depth=3", "D.depth=3", "batch=32")),
 }
