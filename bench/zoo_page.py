@@ -19,7 +19,8 @@ set scores the floor. **times better**: KD of the untrained generator (after one
 lower, over that of the trained one; a recipe works where that is at least {least:g}. Minutes on a processor are few: the
 table says that a recipe learns and how quickly, not what it reaches in days on GPUs.
 
-Machine: {machine}. {minutes:g} minutes of training a cell, on a processor of one core's time. Made by `gantlet bench zoo --data FOLDER --out docs/zoo.md`.
+Machine: {machine}. {minutes:g} minutes of training a cell, on a processor of one core's time.
+Made by `gantlet bench zoo --data FOLDER --out docs/zoo.md`.
 """
 COLUMNS = "| recipe | KD | times better | FD | precision | recall | weights (generates) | steps | images/s | samples |"
 

@@ -31,11 +31,13 @@ from gantlet.core.registry import use
 from gantlet.core.train import Watch
 from gantlet.data import Dataset, open_source
 from gantlet.data.source import KNOWN, split_of
+from gantlet.doctor import Diagnosis
 from gantlet.metrics import EvaluationReport
 from gantlet.recipes.auto import facts_of
 from gantlet.runs import model as models
 from gantlet.runs import transfer
 from gantlet.runs.build import decide, seconds_per_step
+from gantlet.runs.doctoring import diagnosis_of
 from gantlet.runs.folder import RunFolder, recipe_of
 from gantlet.runs.model import Model
 from gantlet.runs.session import Outcome, Quiet, Session, Show
@@ -55,6 +57,7 @@ def train(
     out: str | Path | None = None,
     steps: int | None = None,
     minutes: float | None = None,
+    until: str | None = None,
     seed: int | None = None,
     device: str | None = None,
     resume: bool = False,
@@ -69,6 +72,7 @@ def train(
     `changes` are dotted paths (`"penalties.r1.gamma=4"`); `values` are top-level options (`batch=32`). `players` gives
     each player of a Game its optimiser; Adam without it. With `resume` the run in `out` (or the run.yaml named) goes on.
     `start` names other weights to begin from (a run, a saved model, a Hub id): what fits by name and shape is loaded.
+    `until="converged"` ends training by the doctor's rule before the last step.
     Raises InputError for what was asked wrongly, NonFiniteError and StateError for what failed.
     """
     show = show or Quiet()
@@ -82,7 +86,7 @@ def train(
         session = _resumed(what, game, changes, given, data=data, out=out, device=device, show=show)
     else:
         session = _begun(what, game, changes, given, data=data, out=out, device=device, show=show, start=start)
-    return session.run(minutes=minutes, watch=watch)
+    return session.run(minutes=minutes, until=until, watch=watch)
 
 
 def _begun(
@@ -289,6 +293,11 @@ def evaluate(
     wanted = Wanted(features=features, metrics=metrics, n=n, seeds=seeds, device=device, options=parts[0], how=parts[1],
                     **parts[2])  # fmt: skip
     return measured(real, fake, wanted, say or (lambda text: None))
+
+
+def diagnose(run: str | Path) -> Diagnosis:
+    """What is wrong with a run, why, and what to do, by the vitals it wrote; InputError where it wrote none."""
+    return diagnosis_of(RunFolder.existing(run))
 
 
 def plug_in(modules: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import traceback
 import typer
 
 import gantlet
-from gantlet.cli import bench, data, evaluate, explore, list_, sample, show, train
+from gantlet.cli import bench, data, diagnose, evaluate, explore, list_, sample, show, train
 from gantlet.core.errors import GantletError
 
 # typer brings a click of its own in some versions and uses the installed one in others: ask it
@@ -41,6 +41,7 @@ def _options(
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("evaluate")(evaluate.evaluate)
+app.command("diagnose")(diagnose.diagnose)
 app.add_typer(explore.explore, name="explore")
 app.command("data")(data.data)
 app.command("list")(list_.list_)

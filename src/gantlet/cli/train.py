@@ -20,6 +20,10 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run's folder; without it runs/<date>-<recipe>-<n>.")] = None,
     steps: Annotated[str | None, typer.Option(metavar="N", help="Generator steps in all.")] = None,
     minutes: Annotated[str | None, typer.Option(metavar="M", help="Stop, saved, after so long.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="RULE", help="converged: stop when nothing changes any more.")
+    ] = None,
+    autopilot: Annotated[bool, typer.Option("--autopilot", help="Let the doctor turn knobs by what it finds.")] = False,
     size: Annotated[str | None, typer.Option(help="Side of the images, or HEIGHTxWIDTH.")] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="Everything random follows from it.")] = None,
     device: Annotated[
@@ -44,10 +48,12 @@ def train(
     keep_freed_memory()
     texts = {"size": _size(size) if size is not None else None, "steps": steps, "seed": seed}
     settings: dict[str, Any] = {k: v for k, v in texts.items() if v is not None}  # checked with the rest of the recipe
+    if autopilot:
+        settings["autopilot"] = True
     with shown(first=ranks_from_environment()[0] == 0) as show:
         outcome = api.train(
-            recipe, *(changes or []), data=data, out=out, minutes=_minutes(minutes), device=device, resume=resume,
-            show=show, start=from_, **settings,
+            recipe, *(changes or []), data=data, out=out, minutes=_minutes(minutes), until=until, device=device,
+            resume=resume, show=show, start=from_, **settings,
         )  # fmt: skip
         show.end(outcome)
 

@@ -127,7 +127,7 @@ class Engine:
             share = part.x.shape[0] / self.rows
             found = self._differentiate(state, turn, player, scene, when, share, create_graph, at)
             grads = add(grads, found[0]) if start else found[0]
-            report = merge(report, found[1], share, views="views" in self.needs)
+            report = merge(report, found[1], share, views="views" in self.needs, slopes=found[2])
         ahead = create_graph and at is not None  # hypothetical: what is not finite there is not an alarm
         return self._reduced(state, turn, grads, report, create_graph, alarm=not ahead)
 
@@ -143,7 +143,8 @@ class Engine:
         if player.scale is not None:
             inverse = 1 / player.scale
             pairs = [(w, g * inverse) for w, g in pairs]
-        norm = torch.stack(torch._foreach_norm([g for _, g in pairs])).norm()
+        norms = torch.stack(torch._foreach_norm([g for _, g in pairs]))
+        norm = norms.norm()
         good = gradient.finite & torch.isfinite(norm)
         state.look(gradient.turn, ("gradient",), (torch.isfinite(norm) | may_shrink(player)).view(1))
         if player.clip_norm is not None:
@@ -160,6 +161,7 @@ class Engine:
         if before is not None:
             change = torch._foreach_sub(before, [w.detach() for w, _ in pairs])
             gradient.report.update = torch.stack(torch._foreach_norm(change)).norm()
+            gradient.report.norms = _spread_out(norms, [g is not None for g in gradient.grads])
         if self._kept is not None and self._makes_scenes(state.game, player.weights):
             self._kept = None
 
@@ -207,10 +209,10 @@ class Engine:
     def _differentiate(
         self, state: State, turn: Turn, player: Player, scene: Any, now: Now, share: float, create_graph: bool,
         at: At | None,
-    ) -> tuple[Grads, Loss]:  # fmt: skip
+    ) -> tuple[Grads, Loss, dict[str, Tensor]]:  # fmt: skip
         seed_generators(self.device, key_of(now.seed, now.step, now.play, now.first, turn.name))
-        felt = create_graph or at is not None  # another player's weights are part of what is differentiated
-        held = nullcontext() if felt else _only_these_learn(state.game, player.weights)
+        whole = create_graph or at is not None  # another player's weights are part of what is differentiated
+        held = nullcontext() if whole else _only_these_learn(state.game, player.weights)
         with held, self._region(), torch.enable_grad():
             loss = _apart(state.game, at, lambda: turn.loss(scene), create_graph)
             if not loss.terms:
@@ -219,14 +221,17 @@ class Engine:
             if player.scale is not None:
                 total = total * player.scale
         if not total.requires_grad:
-            return [None] * len(player.weights), loss
+            return [None] * len(player.weights), loss, {}
         # pruned to this player's weights; what another turn shares of the graph is not on these paths
         again = at is not None or (self._kept is not None and self._makes_scenes(state.game, player.weights))
         weights = [(at or {}).get(w, w) for w in player.weights]
+        felt = {k: v for k, v in loss.felt.items() if v.requires_grad} if "slopes" in self.needs else {}
         grads = torch.autograd.grad(
-            total, weights, allow_unused=True, create_graph=create_graph, retain_graph=create_graph or again
-        )
-        return list(grads), loss
+            total, [*weights, *felt.values()], allow_unused=True, create_graph=create_graph,
+            retain_graph=create_graph or again,
+        )  # fmt: skip
+        slopes = {k: _steepness(g, player.scale) for k, g in zip(felt, grads[len(weights) :]) if g is not None}
+        return list(grads[: len(weights)]), loss, slopes
 
     def _reduced(
         self, state: State, turn: Turn, grads: Grads, report: Report, create_graph: bool, *, alarm: bool
@@ -245,6 +250,19 @@ class Engine:
         if alarm:
             state.look(turn, labels, finite)
         return Gradient(grads, finite.all(), report, turn)
+
+
+def _spread_out(norms: Tensor, there: list[bool]) -> Tensor:
+    """Norms of those that are there, and zeros in the places of the others."""
+    rest = iter(norms.unbind())
+    return torch.stack([next(rest) if has else norms.new_zeros(()) for has in there])
+
+
+def _steepness(grad: Tensor, scale: Tensor | None) -> Tensor:
+    """The sum over rows of the norm of each row's slope, as of the loss before it was scaled."""
+    with torch.no_grad():
+        found: Tensor = grad.detach().float().flatten(1).norm(dim=1).sum()
+        return found if scale is None else found / scale
 
 
 def keep_in_bounds(player: Player, good: Tensor | None = None) -> None:

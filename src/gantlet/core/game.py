@@ -53,11 +53,16 @@ class Data(Protocol):
 
 @dataclass(frozen=True)
 class Loss:
-    """The sum of the weighted terms is minimised; stats are only looked at, views only when somebody asks."""
+    """The sum of the weighted terms is minimised; stats are only looked at, views only when somebody asks.
+
+    `felt`: rows [N, ...] on the way from the player's weights to the terms (the fakes, in a generator's turn); when somebody
+    asks, the engine says how steep the loss is in them.
+    """
 
     terms: dict[str, Tensor]
     stats: dict[str, Tensor] = field(default_factory=dict)
     views: dict[str, Tensor] = field(default_factory=dict)
+    felt: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def total(self) -> Tensor:

@@ -21,6 +21,10 @@ class Report:
     views: dict[str, Tensor] = field(default_factory=dict)  # only when a watcher due now needs "views"
     gradient: Tensor | None = None  # norm over all the player's weights
     update: Tensor | None = None  # norm of the step taken; only when a watcher due now needs "updates"
+    norms: Tensor | None = None  # [weights] of the gradient in each; 0 where there is none; with "updates"
+    slopes: dict[str, Tensor] = field(
+        default_factory=dict
+    )  # sum over rows of |dL/d row| of what is felt; with "slopes"
 
 
 @dataclass
@@ -39,6 +43,7 @@ class Gradient:
             {**self.report.terms, **other.report.terms},
             {**self.report.stats, **other.report.stats},
             {**self.report.views, **other.report.views},
+            slopes={**self.report.slopes, **other.report.slopes},
         )
         return Gradient(add(self.grads, other.grads), self.finite & other.finite, report, self.turn)
 
@@ -48,8 +53,8 @@ def add(a: Grads, b: Grads) -> Grads:
     return [y if x is None else x if y is None else x + y for x, y in zip(a, b)]
 
 
-def merge(report: Report, loss: Loss, share: float, *, views: bool) -> Report:
-    """Means over micro-batches, without a graph."""
+def merge(report: Report, loss: Loss, share: float, *, views: bool, slopes: dict[str, Tensor]) -> Report:
+    """Means over micro-batches, without a graph; slopes add up, each being of some rows of the whole batch's mean."""
 
     def mean(old: dict[str, Tensor], new: dict[str, Tensor]) -> dict[str, Tensor]:
         parts = {k: v.detach() * share if share < 1 else v.detach() for k, v in new.items()}
@@ -59,4 +64,5 @@ def merge(report: Report, loss: Loss, share: float, *, views: bool) -> Report:
     if views:
         new = {k: v.detach() for k, v in loss.views.items()}
         seen = {k: torch.cat([seen[k], v]) if k in seen else v for k, v in new.items()}
-    return Report(mean(report.terms, loss.terms), mean(report.stats, loss.stats), seen)
+    felt = {k: report.slopes[k] + v if k in report.slopes else v for k, v in slopes.items()}
+    return Report(mean(report.terms, loss.terms), mean(report.stats, loss.stats), seen, slopes=felt)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gantlet.core.errors import InputError
 from gantlet.core.game import Game
-from gantlet.core.when import Now, at
+from gantlet.core.when import Now
 
 if TYPE_CHECKING:
     from gantlet.core.optimizers import Player
@@ -32,7 +32,7 @@ def guarded_step(player: Player, good: Tensor, now: Now) -> None:
     """The optimiser's step where `good`, nothing at all elsewhere; decided on the device."""
     opt = player.opt
     for group in opt.param_groups:
-        group["lr"] = at(player.lr, now)
+        group["lr"] = player.rate(now)
     if player.scale is not None and player.grown is not None:
         rescale(player.scale, player.grown, good)
     if player.fused:

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gantlet.core.registry import optimizer
-from gantlet.core.when import Now, Schedule
+from gantlet.core.when import Now, Schedule, at
 
 Positive = Annotated[float, Field(gt=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -34,9 +34,14 @@ class Player:
     ) -> None:
         self.weights, self.opt, self.lr = weights, opt, lr
         self.clip_norm, self.clip_weights = clip_norm, clip_weights
+        self.factor = 1.0  # on the learning rate, by whoever turns knobs; kept in the state
         self.fused = bool(opt.defaults.get("fused"))
         self.scale: Tensor | None = None  # fp16 loss scale, a 0-d tensor; None: no scaling
         self.grown: Tensor | None = None  # good steps since the scale last changed
+
+    def rate(self, now: Now) -> float:
+        """The learning rate now."""
+        return at(self.lr, now) * self.factor
 
     @property
     def kind(self) -> str:
@@ -52,13 +57,14 @@ class Player:
 
     def state_dict(self) -> dict[str, Any]:
         extra = {} if self.scale is None else {"scale": self.scale, "grown": self.grown}
-        return {"kind": self.kind, "opt": self.opt.state_dict()["state"], **extra}
+        return {"kind": self.kind, "opt": self.opt.state_dict()["state"], "factor": self.factor, **extra}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over moments; each is laid out in memory as its weight is, which fused kernels rely on."""
         own = self.opt.state_dict()
         moments = {int(i): {k: _like(v, self.weights[int(i)]) for k, v in s.items()} for i, s in state["opt"].items()}
         self.opt.load_state_dict({"state": moments, "param_groups": own["param_groups"]})
+        self.factor = float(state.get("factor", 1.0))
         if self.scale is not None and self.grown is not None and "scale" in state:
             self.scale.copy_(state["scale"])
             self.grown.copy_(state["grown"])

@@ -143,6 +143,7 @@ schedule = kind("schedule", "a number that changes with the step")
 average = kind("average", "the weights that are sampled from and saved")
 feature = kind("feature", "a network whose features a distance is measured in")
 metric = kind("metric", "(real, fake) -> scores")
+finding = kind("finding", "what can be wrong with a training, and by what it shows")
 
 
 def use(name: str, /, **options: Any) -> Tree:

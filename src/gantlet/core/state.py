@@ -169,7 +169,8 @@ class State:
         for name, mean in self.averages.items():
             mean.load_state_dict(state["averages"][name])
         for name, watcher in self.watchers.items():
-            watcher.load_state_dict(state["watchers"][name])
+            if name in state["watchers"]:  # it may not have watched when this was saved
+                watcher.load_state_dict(state["watchers"][name])
         now = dict(state["now"])
         self.averaged = now.pop("averaged", now["images"])
         self.now = Now(**now)

@@ -72,6 +72,9 @@ class Arena(nn.Module):
         self.merge = merge
         parts: dict[str, Adversarial | Penalty] = {f"loss-{n}": p for n, p in self.pairs.items()}
         parts |= self.penalties
+        self.strength = nn.Module()  # a factor on each penalty, by its label: what whoever turns knobs may write
+        for label in self.penalties:
+            self.strength.register_buffer(_key(label), torch.ones(()))
         self.states = nn.ModuleDict({_key(n): p.state for n, p in parts.items() if p.state is not None})
         self.couples_batch = any(p.couples_batch for p in parts.values())
 
@@ -109,6 +112,7 @@ class Arena(nn.Module):
             trick.observe(real.detach(), fake.detach(), scene.now)
         stats = {"real": real.mean(), "fake": fake.mean()}
         views = {"real": scene.real, "fake": scene.fake, "on_real": real, "on_fake": fake}
+        views |= _last_features(seen.on_real[0], "real") | _last_features(seen.on_fake[0], "fake")
         return Loss(terms, stats, views)
 
     def _evidence(self, scene: Played, G: nn.Module) -> Evidence:
@@ -154,7 +158,7 @@ class Arena(nn.Module):
         terms |= self._penalised(seen, scene.now, lambda p: p.g_term)
         for label, trick in self.ordered:
             terms |= {_name(label, k): v for k, v in trick.g_terms(seen).items()}
-        return Loss(terms)
+        return Loss(terms, felt={"fake": scene.fake})
 
     def _wants(self, name: str, fake: Verdict, real: Verdict | None, now: Now) -> Tensor:
         pair, on_fake = self.pairs[name], fake.logits
@@ -173,8 +177,17 @@ class Arena(nn.Module):
             with torch.autocast(kind, enabled=False):
                 more = {"z": seen.z, "G": seen.G}
                 exact = evidence(seen.critics, seen.real.float(), seen.fake.float(), seen.given, now, **more)
-                return {label: p.every * side(p)(exact) for label, p in due.items()}
-        return {label: p.every * side(p)(seen) for label, p in due.items()}
+                return {label: p.every * self.factor(label) * side(p)(exact) for label, p in due.items()}
+        return {label: p.every * self.factor(label) * side(p)(seen) for label, p in due.items()}
+
+    def factor(self, label: str) -> Tensor:
+        """What a penalty's term is multiplied by, a 0-d buffer that is 1 until somebody writes it."""
+        return self.strength.get_buffer(_key(label))
+
+
+def _last_features(said: Verdict, side: str) -> dict[str, Tensor]:
+    """What the critic sees last, where it says."""
+    return {f"features_{side}": said.features[-1]} if said.features else {}
 
 
 def _cost(pair: Adversarial, logits: Tensor, label: Tensor) -> Tensor:

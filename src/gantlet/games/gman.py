@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -122,4 +123,5 @@ class GMAN(Duel):
         if not isinstance(merge, Regulated):
             return loss
         sharpness = merge.sharpness
-        return Loss({**loss.terms, "push": -self.push * sharpness}, {**loss.stats, "sharpness": sharpness}, loss.views)
+        terms, stats = {"push": -self.push * sharpness}, {"sharpness": sharpness}
+        return replace(loss, terms={**loss.terms, **terms}, stats={**loss.stats, **stats})

@@ -135,7 +135,7 @@ class Semi(Duel):
     def g_wants(self, scene: Shown) -> Loss:  # type: ignore[override]
         loss = self.arena.g_wants(scene.played, self.G)
         fooled = {"G": self.fooling * loss.terms["G"]} if self.fooling else {}
-        return Loss({**{k: v for k, v in loss.terms.items() if k != "G"}, **fooled}, loss.stats, loss.views)
+        return Loss({**{k: v for k, v in loss.terms.items() if k != "G"}, **fooled}, loss.stats, loss.views, loss.felt)
 
     def made_of(self) -> dict[str, nn.Module]:
         """D beside G: a saved model is a classifier too, and an averaged one is the better."""

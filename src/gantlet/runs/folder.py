@@ -23,6 +23,8 @@ class RunFolder:
         self.path = Path(path)
         self.yaml = self.path / "run.yaml"
         self.log = self.path / "log.jsonl"
+        self.vitals = self.path / "vitals.jsonl"
+        self.actions = self.path / "actions.jsonl"  # of the autopilot
         self.samples = self.path / "samples"
         self.state = self.path / "state"
         self.model = self.path / "model"
@@ -79,12 +81,17 @@ class RunFolder:
 
     def rows(self) -> list[dict[str, Any]]:
         """The log as one history: where a later attempt went over the same steps, the earlier rows are left out."""
-        rows: list[dict[str, Any]] = []
-        for row in _json_lines(self.log):
-            while rows and rows[-1]["attempt"] < row["attempt"] and rows[-1]["step"] >= row["step"]:
-                rows.pop()
-            rows.append(row)
-        return rows
+        return history(self.log)
+
+
+def history(path: Path) -> list[dict[str, Any]]:
+    """A log's rows without those that a later attempt went over again."""
+    rows: list[dict[str, Any]] = []
+    for row in _json_lines(path):
+        while rows and rows[-1]["attempt"] < row["attempt"] and rows[-1]["step"] >= row["step"]:
+            rows.pop()
+        rows.append(row)
+    return rows
 
 
 def recipe_of(facts: dict[str, Any], path: Path) -> Recipe:
@@ -99,10 +106,10 @@ def recipe_of(facts: dict[str, Any], path: Path) -> Recipe:
 
 
 class Log:
-    """log.jsonl, append-only: a row a line, flushed as it is written, numbered by attempt."""
+    """A .jsonl file, append-only: a row a line, flushed as it is written, numbered by attempt."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.path = folder.log
+    def __init__(self, path: Path) -> None:
+        self.path = path
         rows = list(_json_lines(self.path))
         if self.path.exists() and self.path.stat().st_size and not self.path.read_bytes().endswith(b"\n"):
             with self.path.open("a", encoding="utf-8") as file:

@@ -20,10 +20,11 @@ from gantlet.core.machine import Ranks, describe_machine
 from gantlet.core.recipe import Recipe
 from gantlet.core.state import State
 from gantlet.core.train import Stop, Watch, train
-from gantlet.core.when import at
 from gantlet.data import Dataset, Prefetch
+from gantlet.doctor import Doctor
 from gantlet.runs import checkpoint, model
 from gantlet.runs.build import build, decide, numbers, refuse_unlabelled, spec_of, stream_of
+from gantlet.runs.doctoring import about_run, doctor_for, facts_of, recall
 from gantlet.runs.folder import Log, RunFolder
 from gantlet.runs.memory import out_of_memory, rows_that_fit
 from gantlet.runs.plugins import given, modules_of
@@ -32,6 +33,7 @@ from gantlet.runs.samples import can_be_drawn, draw, looked_at
 from gantlet.runs.score import Score, thumbnail_score
 from gantlet.runs.signals import signals
 from gantlet.runs.standing import standing
+from gantlet.runs.steering import Steering
 
 STOPS = 10  # several ranks ask each other every so many steps whether to stop
 
@@ -69,7 +71,7 @@ class Outcome:
 
 @dataclass
 class Session:
-    """One training, ready to play."""
+    """One training, ready to play: `called` by its makers, who also say what it goes on from."""
 
     recipe: Recipe
     folder: RunFolder
@@ -81,6 +83,8 @@ class Session:
     saved: int | None = None  # step of the last state on disk
     grid: Path | None = None
     score: Score | None = None
+    doctor: Doctor | None = None
+    steering: Steering = field(init=False)
     _began: float = 0.0
     _mark: tuple[float, int, int] = (0.0, 0, 0)  # time, step and images at the last row
 
@@ -106,11 +110,14 @@ class Session:
             "decided": decided._asdict(),
             "machine": describe_machine(device),
             "data": data_facts(dataset),
+            "doctor": facts_of(about_run(state, recipe, dataset)),
         }
         if ranks.first:
             folder.make()
             folder.write(facts)
-        return cls(recipe, folder, dataset, state, engine, recipe["steps"], show or Quiet())
+        made = cls(recipe, folder, dataset, state, engine, recipe["steps"], show or Quiet())
+        made._called()
+        return made
 
     @classmethod
     def resume(
@@ -125,25 +132,43 @@ class Session:
         ranks = Ranks.join(torch.device(decided.device))
         state, engine = build(recipe, spec_of(recipe, dataset), decided, steps=recipe["steps"], ranks=ranks, game=game)
         refuse_unlabelled(state.game, dataset)
+        made = cls(recipe, folder, dataset, state, engine, recipe["steps"], show)
+        made._called()
         if checkpoint.states(folder.state):
             take_over(state, folder, recipe, show.say)
         else:
             show.say("nothing had been saved yet: beginning at the first step")
         if ranks.first:
             folder.write({**facts, "settings": recipe.tree})
-        return cls(recipe, folder, dataset, state, engine, recipe["steps"], show, saved=state.now.step or None)
+        made.saved = state.now.step or None
+        if made.doctor is not None:
+            recall(made.doctor, folder, state.now.step)
+        made.steering.resumed()
+        return made
+
+    def _called(self) -> None:
+        """The doctor and who acts on what is found, if they are wanted."""
+        parts = (self.state, self.engine, self.recipe, self.dataset, self.folder, self.show.say)
+        self.steering = Steering(self.folder, self.show.say)
+        self.doctor = doctor_for(*parts, self.steering.heed)
+        if self.doctor is not None:
+            self.state.watchers["doctor"] = self.doctor
+        self.steering.board(self.state, self.recipe, self.doctor, self.engine)
 
     # ---- playing --------------------------------------------------------------------------------------------------
 
-    def run(self, *, minutes: float | None = None, watch: Sequence[Watch] = ()) -> Outcome:
-        """Play to the last step, or until time is up or a signal comes; whatever happens, what was saved stays good."""
+    def run(self, *, minutes: float | None = None, until: str | None = None, watch: Sequence[Watch] = ()) -> Outcome:
+        """Play to the last step, or until time is up, a rule is met or a signal comes; what was saved stays good."""
+        if until is not None:
+            self.steering.end_when(until, lambda: self.score)
         self._began = time.monotonic()
         self._mark = (self._began, self.state.now.step, self.state.now.images)
-        self.log = Log(self.folder) if self.engine.ranks.first else None
+        self.log = Log(self.folder.log) if self.engine.ranks.first else None
         feed = Prefetch(stream_of(self.recipe, self.dataset))
         try:
             with signals() as asked:  # they wait until the last state is on disk
-                reason = self._play(feed, [*watch, *self._watchers(asked, minutes)])
+                seen = [] if self.doctor is None else self.doctor.watches()  # before anybody stops the training
+                reason = self._play(feed, [*seen, *watch, *self._watchers(asked, minutes)])
                 self._finish()
         except NonFiniteError as error:
             raise NonFiniteError(f"{error}\n{self._last_good()}") from error
@@ -160,10 +185,17 @@ class Session:
 
     def _play(self, feed: Data, watch: Sequence[Watch]) -> str:
         """To the last step, or until somebody asks to stop; why it ended."""
-        try:
-            train(self.state, self.engine, feed, self.steps, watch)
-        except Stop as stop:
-            return str(stop) if self.state.now.step < self.steps else "done"
+        while self.state.now.step < self.steps:
+            try:
+                train(self.state, self.engine, feed, self.steps, watch)
+            except Stop as stop:
+                return str(stop) if self.state.now.step < self.steps else "done"
+            except NonFiniteError as error:
+                if self.doctor is not None:
+                    self.doctor.stopped(self.state)
+                refusal = self.steering.rescue(self.state, error)
+                if refusal is not None:
+                    return refusal
         return "done"
 
     def _watchers(self, asked: list[str], minutes: float | None) -> list[Watch]:
@@ -175,7 +207,7 @@ class Session:
 
         def stop(state: State, reports: Reports) -> None:
             late = minutes is not None and time.monotonic() - self._began > 60 * minutes
-            reason = asked[0] if asked else f"{minutes:g} minutes are over" if late else ""
+            reason = asked[0] if asked else f"{minutes:g} minutes are over" if late else self.steering.reason
             if self.engine.ranks.any(bool(reason), self.engine.device):  # all ranks stop at the same step
                 raise Stop(reason or "stopped by another rank")
 
@@ -209,7 +241,7 @@ class Session:
             "terms": numbers(terms),
             "stats": numbers(stats),
             "gradient": numbers(norms),
-            "lr": {name: at(player.lr, now) for name, player in self.state.players.items()},
+            "lr": {name: player.rate(now) for name, player in self.state.players.items()},
         }
         if self.score is not None:
             row["score"] = self.score._asdict()
@@ -259,7 +291,9 @@ class Session:
         self.saved = self.state.now.step
 
     def _finish(self) -> None:
-        """The last state, grid and model."""
+        """The last window, state, grid and model."""
+        if self.doctor is not None and self.state.now.step == self.steps:  # one that was stopped goes on in its window
+            self.doctor.close()
         self.save()
         game = self.state.best_game()
         self.engine.ranks.mean_buffers(game)  # an average has running statistics of its own

@@ -1,0 +1,55 @@
+"""Learning by heart: a critic that knows its reals, a generator that repeats them."""
+
+from __future__ import annotations
+
+from gantlet.doctor import remedies
+from gantlet.doctor.finding import Measure, Seen, Sign, detects
+from gantlet.doctor.trends import player
+
+
+@detects(
+    "generalisation",
+    remedies.augment,
+    remedies.damp,
+    remedies.lecam,
+    remedies.stronger_penalty,
+    remedies.instance_noise,
+    hold=1,
+    warm=100,
+)
+def overfit(seen: Seen, *, lost: float = 0.4, told_apart: float = 0.6, apart: float = 0.4) -> Sign | None:
+    """The critic knows its training rows by heart: on reals it never saw it loses over 40 % of its advantage over
+    fakes, and it ranks training rows above them (Karras et al. 2020, ADA).
+
+    With few rows, remembering them is easier than learning what reals have in common. Then the critic's advice is about
+    single rows, no longer about the data, and samples get worse although its loss looks better and better.
+    """
+    shares, ranks = seen.past("probe.rv", 2), seen.past("probe.held_auc", 2)
+    separated = seen.past("probe.train_fake_gap", 2)  # where it is small, a share of it says nothing
+    if min(map(len, (shares, ranks, separated))) < 2:
+        return None
+    if not (min(separated) > apart and min(shares) > lost and min(ranks) > told_apart):
+        return None
+    share, rank = shares[-1], ranks[-1]
+    measures = (
+        Measure("the critic's advantage that is lost on held-out reals", share, high=lost, vital="probe.rv"),
+        Measure("pairs of which the training row is ranked higher", rank, high=told_apart, vital="probe.held_auc"),
+    )
+    return Sign(measures, player(seen, seen.about.critic))
+
+
+@detects("generalisation", remedies.augment, remedies.lecam, remedies.damp, remedies.instance_noise, hold=1, warm=300)
+def memorised(seen: Seen, *, nearer: float = 0.75) -> Sign | None:
+    """Samples repeat training rows: they are nearer to a training row than to any held-out one far more often than
+    fresh reals are (Meehan, Chaudhuri and Dasgupta 2020).
+
+    A generator that is shown the same few rows again and again, by a critic that remembers them, has nothing to gain
+    from anything else. More data, or augmentation, which makes the rows look like more, takes the reward for copying
+    away.
+    """
+    shares = seen.past("probe.memorised", 2)
+    if len(shares) < 2 or not min(shares) > nearer:
+        return None
+    share = shares[-1]
+    measure = Measure("closeness to training rows (.5 fresh, 1 copies)", share, high=nearer, vital="probe.memorised")
+    return Sign((measure,), player(seen, seen.about.generator))
