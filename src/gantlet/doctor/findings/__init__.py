@@ -6,5 +6,6 @@ from gantlet.doctor.findings import non_finite as non_finite
 from gantlet.doctor.findings import outcome as outcome
 from gantlet.doctor.findings import play as play
 from gantlet.doctor.findings import sign as sign
+from gantlet.doctor.findings import steps as steps
 from gantlet.doctor.findings import structure as structure
 from gantlet.doctor.findings import wiring as wiring
