@@ -18,7 +18,14 @@ PLAYERS = {"D": "D", "G": "G"}
 
 
 def judged(update: float, **about: Any) -> Diagnosis:
-    values = {"D.update": update, "D.weights": 2.0, "G.update": 0.01, "G.weights": 1.0, "D.auc": 0.5, "G.slope.fake": 1.0}
+    values = {
+        "D.update": update,
+        "D.weights": 2.0,
+        "G.update": 0.01,
+        "G.weights": 1.0,
+        "D.auc": 0.5,
+        "G.slope.fake": 1.0,
+    }
     facts = About(**{"players": PLAYERS, "critic": "D", "generator": "G", **about})
     return Diagnosis.of(facts, [Window(1, 20, values)])
 
