@@ -121,7 +121,8 @@ def carried(state: State) -> list[Tensor]:
         for name, value in kept.items()
         if name != "step"
     ]
-    means = [b[:1] for b in state.game.buffers() if b.is_floating_point()]  # of one critic: the first place
+    # of one critic: the first place; what is no vector is a knob, which no step turns
+    means = [b[:1] for b in state.game.buffers() if b.is_floating_point() and b.dim()]
     return weights + moments + list(state.dynamics.buffers()) + means
 
 

@@ -18,6 +18,7 @@ _HOME = {
     "train": "gantlet.api",
     "load": "gantlet.api",
     "create": "gantlet.api",
+    "diagnose": "gantlet.api",
     "evaluate": "gantlet.api",
     "save_pretrained": "gantlet.api",
     "open_source": "gantlet.data",
@@ -44,6 +45,7 @@ __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:  # `as` the same name: exported on purpose
     from gantlet.api import create as create
+    from gantlet.api import diagnose as diagnose
     from gantlet.api import evaluate as evaluate
     from gantlet.api import load as load
     from gantlet.api import recipe as recipe

@@ -195,6 +195,7 @@ def test_a_log_judged_again_says_what_was_said_live(tmp_path: Any) -> None:
     again = diagnosis_of(RunFolder(run.path))
     assert again.found, "a learning rate of .5 is not healthy"
     assert all(any(f.what[:40] in text for text in said) for f in again.found.values())
+    assert run.findings == tuple(f.name for f in again.holding)
 
 
 def test_an_unwatched_run_has_no_vitals_and_says_why(tmp_path: Any) -> None:

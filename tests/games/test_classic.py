@@ -59,7 +59,7 @@ def test_what_d_and_g_want() -> None:
     (slope,) = torch.autograd.grad(game.g_wants(Played(Now(), real, game.generate(fake), ())).total, game.G.b)
     assert bool((slope < 0).all())  # descending moves fakes up D's slope
     assert float(d.stats["real"].detach()) == 0.0
-    assert set(d.views) == {"real", "fake", "on_real", "on_fake"}
+    assert set(d.views) == {"real", "fake", "on_real", "on_fake", "features_real", "features_fake"}
 
 
 def test_terms_are_named_by_their_labels() -> None:

@@ -114,6 +114,8 @@ def last_words(outcome: Outcome) -> list[str]:
         words.append(f"{outcome.score.name} {outcome.score.value:.3g}{reals}")
     if outcome.grid is not None:
         words.append(f"samples: {outcome.grid}")
+    if outcome.findings:
+        words.append(f"something is wrong: {', '.join(outcome.findings)}; see: gantlet diagnose {outcome.path}")
     next_ = f"gantlet sample {outcome.path} -n 64 --out grid.png"
     if outcome.reason != "done":
         next_ = f"gantlet train {outcome.path} --resume"

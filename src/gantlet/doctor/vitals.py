@@ -74,7 +74,7 @@ def verdicts(report: Report) -> dict[str, Tensor]:
     middle = (real.mean() + fake.mean()) / 2
     return {
         "auc": higher.mean(),
-        "spread": (real.std() + fake.std()) / 2,
+        "spread": (real.std(correction=0) + fake.std(correction=0)) / 2,
         "right_on_real": (real > middle).float().mean(),
         "right_on_fake": (fake < middle).float().mean(),
     }
@@ -107,7 +107,7 @@ def samples(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
     at_real, at_fake = real @ along, fake @ along
     for k in range(along.shape[1]):
         found[f"real_at.{k}"], found[f"fake_at.{k}"] = at_real[:, k].mean(), at_fake[:, k].mean()
-        found[f"width.{k}"] = at_real[:, k].std()
+        found[f"width.{k}"] = at_real[:, k].std(correction=0)
     return found
 
 

@@ -67,6 +67,7 @@ class Outcome:
     score: Score | None
     seconds: float
     modules: tuple[str, ...] = ()  # of the user's own that its parts come from
+    findings: tuple[str, ...] = ()  # what the doctor still sees, the likely cause first
 
 
 @dataclass
@@ -181,7 +182,8 @@ class Session:
             feed.close()
         seconds = time.monotonic() - self._began
         modules = tuple(modules_of(self.recipe.tree))
-        return Outcome(self.folder.path, self.state.now.step, reason, self.grid, self.score, seconds, modules)
+        found = () if self.doctor is None else tuple(f.name for f in self.doctor.diagnosis.holding)
+        return Outcome(self.folder.path, self.state.now.step, reason, self.grid, self.score, seconds, modules, found)
 
     def _play(self, feed: Data, watch: Sequence[Watch]) -> str:
         """To the last step, or until somebody asks to stop; why it ended."""
