@@ -19,6 +19,8 @@ SLOW = [1.0, 1.5, 2.2, 3.3, 5.0, 7.4, 11.0, 16.0]  # half as much again in each 
 EDGES: list[tuple[str, dict[str, Any], dict[str, Any], Any]] = [
     ("stiff", {"D.gap.acf1": -0.29, "D.gap.acf2": 0.4}, {"D.gap.acf1": -0.31, "D.gap.acf2": 0.4}, None),
     ("stiff", {"D.gap.acf1": -0.4, "D.gap.acf2": 0.29}, {"D.gap.acf1": -0.4, "D.gap.acf2": 0.31}, None),
+    ("stiff", {"D.gap.acf1": 0.2, "D.gap.acf2": 0.44}, {"D.gap.acf1": 0.2, "D.gap.acf2": 0.46}, None),
+    ("stiff", {"D.gap.acf1": 0.1, "D.gap.acf2": 0.39}, {"D.gap.acf1": 0.1, "D.gap.acf2": 0.41}, None),
     ("limit-cycle", {"D.gap.z": 3.9, "D.gap.acf1": 0.6}, {"D.gap.z": 4.1, "D.gap.acf1": 0.6}, None),
     ("limit-cycle", {"D.fake_at.0.std": 0.34}, {"D.fake_at.0.std": 0.36}, None),  # 4 * 0.7 / sqrt(64) = 0.35
     # a swing that dies away is on its way to rest

@@ -15,7 +15,7 @@ _SETTLED = 200  # steps in which every game drifts: G begins as one blob that D 
 
 
 @detects("dynamics", remedies.softer_penalty, remedies.tame_rates, remedies.slower_critic, hold=2)
-def stiff(seen: Seen, *, back: float = 0.3, noise: float = 3.0) -> Sign | None:
+def stiff(seen: Seen, *, back: float = 0.3, noise: float = 3.0, again: float = 0.4, rise: float = 0.25) -> Sign | None:
     """The critic's advantage flips from step to step and is back two steps later: a step overshoots what it steps
     towards (Mescheder, Geiger and Nowozin 2018: a penalty converges while learning rate times gamma is below about 2).
 
@@ -24,13 +24,15 @@ def stiff(seen: Seen, *, back: float = 0.3, noise: float = 3.0) -> Sign | None:
     """
     least = max(back, noise / math.sqrt(max(length(seen), 1)))  # what chance brings about in so few steps
     once, twice = seen.d("gap.acf1"), seen.d("gap.acf2")
-    if not (once < -back and twice > least):
+    # a drift beneath it lifts both correlations; that the later one is the larger is left only by what flips
+    flips = once < -back and twice > least
+    if not (flips or (twice > max(again, least) and twice - once > rise)):
         return None
     measures = (
         Measure(
             "correlation of the critic's advantage with that one step later",
             once,
-            low=-back,
+            low=-back if flips else twice - rise,
             vital=critic(seen, "gap.acf1"),
         ),
         Measure("... two steps later", twice, high=least, vital=critic(seen, "gap.acf2")),
