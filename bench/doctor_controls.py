@@ -38,8 +38,7 @@ def shifting(bed: Bedside) -> None:
     moved = bed.train._replace(x=bed.train.x * 1.1)
 
     def shift(state: Any, reports: Any) -> None:
-        bed.feeds(moved, bed.held._replace(x=bed.held.x * 1.1))
-        bed.unit = 1.1
+        bed.feed.table, bed.unit = moved, 1.1
 
     bed.spoil.append((lambda now: now.step == when, shift))
 
