@@ -42,7 +42,8 @@ class Shown(NamedTuple):
 
 def pictures(kept: Sequence[dict[str, Any]]) -> dict[str, Shown]:
     """The first training that shows each finding, the one whose cause it is before others."""
-    runs = [(cell, judged(cell, CASES[cell["case"]])) for cell in kept if cell["case"] in CASES]
+    plain = [cell for cell in kept if cell.get("case") in CASES and not cell["remedy"]]
+    runs = [(cell, judged(cell, CASES[cell["case"]])) for cell in plain]
     well = {run.set: cell for cell, run in runs if not run.expected and run.health == "healthy" and not run.found}
     found: dict[str, tuple[bool, Shown]] = {}
     for cell, run in runs:

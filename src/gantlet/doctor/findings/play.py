@@ -28,15 +28,11 @@ def stiff(seen: Seen, *, back: float = 0.3, noise: float = 3.0, again: float = 0
     flips = once < -back and twice > least
     if not (flips or (twice > max(again, least) and twice - once > rise)):
         return None
-    measures = (
-        Measure(
-            "correlation of the critic's advantage with that one step later",
-            once,
-            low=-back if flips else twice - rise,
-            vital=critic(seen, "gap.acf1"),
-        ),
-        Measure("... two steps later", twice, high=least, vital=critic(seen, "gap.acf2")),
-    )
+    one = Measure("the critic's advantage, correlated with that one step later", once, -back if flips else None,
+                  vital=critic(seen, "gap.acf1"))  # fmt: skip
+    two = Measure("the critic's advantage, correlated with that two steps later", twice,
+                  high=least if flips else max(again, least), vital=critic(seen, "gap.acf2"))  # fmt: skip
+    measures = (one, two) if flips else (two, one)
     return Sign(measures, player(seen, seen.about.critic))
 
 
