@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 import pytest
+import torch
 
 from gantlet import api
+from gantlet.core import registry
 from gantlet.core.registry import check
 from gantlet.doctor import About, Diagnosis, Window
 from gantlet.doctor.findings.steps import large_steps, unbounded
@@ -74,6 +76,17 @@ def test_a_learning_rate_far_too_high_is_told_in_the_first_window(tmp_path: Any,
     assert check("recipe", "small")[1] == []
     calm = api.train("small", data="digits", out=tmp_path / "calm", steps=20, sample_every=0, samples=4)
     assert diagnosis_of(RunFolder(calm.path)).found == {}
+
+
+def test_a_loss_that_pays_for_steepness_is_one_of_scale() -> None:
+    marked = []
+    for name in registry.adversarial.parts:
+        pair = registry.part_of("adversarial", name)()
+        if pair.steepness_pays:
+            marked.append(name)
+            real, fake = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+            torch.testing.assert_close(pair.d(3 * real, 3 * fake), 3 * pair.d(real, fake))
+    assert "wasserstein" in marked
 
 
 def test_the_detector_of_bounds_needs_a_recipe() -> None:

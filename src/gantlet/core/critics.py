@@ -86,6 +86,7 @@ class Adversarial(NamedTuple):
     paired: bool = False  # capability: does g look at real?
     couples_batch: bool = False  # capability: does a row's loss depend on the other rows?
     ordered: bool = True  # capability: do D's turn and G's push logits one way, reals up and fakes down, fakes up?
+    steepness_pays: bool = False  # capability: are logits twice as far apart always worth twice as much to D?
     # what a logit costs D under each label, where its loss is E as_real(D(x)) + E as_fake(D(G(z))): what labels need
     as_real: Cost | None = None
     as_fake: Cost | None = None

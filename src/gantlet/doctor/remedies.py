@@ -19,6 +19,7 @@ from gantlet.doctor.settings import (
     scaled,
     sides,
     start_of,
+    steepness_pays,
     used,
     usual_gamma,
     usual_weight,
@@ -212,7 +213,7 @@ def _is_slope(part: Mapping[str, Any]) -> bool:
 def _missing_penalty(seen: Seen) -> list[str]:
     if constrained(seen):
         return []
-    if seen.about.get("game.adversarial.use") == "wasserstein":
+    if steepness_pays(seen):
         return [f"penalties.gp.weight={usual_weight(seen):g}"]
     return [f"penalties.{label}.gamma={usual_gamma(seen):.3g}" for label in ("r1", "r2")]
 

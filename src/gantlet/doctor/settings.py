@@ -101,6 +101,12 @@ def narrow(seen: Seen) -> bool:
     return False
 
 
+def steepness_pays(seen: Seen) -> bool:
+    """Does the recipe's loss reward a steeper critic without end?"""
+    part = seen.about.get("game.adversarial")
+    return isinstance(part, Mapping) and "use" in part and bool(registry.part_of("adversarial", part)().steepness_pays)
+
+
 def bounded(seen: Seen) -> bool:
     """False where the loss rewards a steeper critic without end and nothing in the recipe keeps it from that."""
-    return seen.about.get("game.adversarial.use") != "wasserstein" or constrained(seen)
+    return not steepness_pays(seen) or constrained(seen)

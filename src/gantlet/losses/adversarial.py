@@ -36,7 +36,8 @@ def non_saturating() -> Adversarial:
 @adversarial
 def wasserstein() -> Adversarial:
     """D minimises E D(G(z)) - E D(x); needs a Lipschitz critic (Arjovsky, Chintala and Bottou 2017, eq. 3)."""
-    return labelled(torch.neg, lambda fake: fake, lambda fake, real: -fake.mean())
+    pair = labelled(torch.neg, lambda fake: fake, lambda fake, real: -fake.mean())
+    return pair._replace(steepness_pays=True)
 
 
 @adversarial
