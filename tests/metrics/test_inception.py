@@ -166,7 +166,7 @@ def test_what_it_cannot_see(path: str, tmp_path: Path) -> None:
 
 
 def test_large_images_reach_the_network_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gantlet.metrics.features.AT_ONCE", 3 * 8 * 8 * 2)
+    monkeypatch.setattr("gantlet.metrics.features.IN_CACHE", 3 * 8 * 8 * 2)
     most: list[int] = []
     net = Counting()
     net.register_forward_pre_hook(lambda _, given: most.append(len(given[0])))

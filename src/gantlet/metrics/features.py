@@ -139,7 +139,8 @@ class Features:
         if self.after is not None:
             return self.read(self.after(x))
         values = math.prod((self.channels or x.shape[1], *(self.size or x.shape[2:])))
-        few = max(1, AT_ONCE // max(1, values, x.shape[1:].numel()))
+        most = IN_CACHE if (self.device or x.device).type == "cpu" else AT_ONCE
+        few = max(1, most // max(1, values, x.shape[1:].numel()))
         return torch.cat([self.read(self.adapt(some.to(self.device)), some.shape) for some in torch.split(x, few)])
 
     @torch.no_grad()
@@ -188,6 +189,7 @@ def _between(x: Tensor, outs: int, dim: int) -> Tensor:
 
 
 AT_ONCE = 2**24  # numbers shown to a network together: 62 images of 299 x 299, however large the batch
+IN_CACHE = 5 * 2**17  # the same on a processor: 4 images of 224 x 224; with 100 MobileNetV2 takes four times as long
 KEEP = 2**30  # bytes of features that a kept source holds on to; more are computed anew by every metric
 MOST = 2**32  # bytes of features that may be wanted at once
 

@@ -34,14 +34,14 @@ class Conv(nn.Conv2d):
     def __init__(
         self, ins: int, outs: int, side: int = 1, *, stride: int = 1, groups: int = 1, relu: bool = True
     ) -> None:
-        super().__init__(ins, outs, side, stride, groups=groups)
+        before, after = (side - stride) // 2 if stride == 2 else (side - 1) // 2, (side - 1) // 2
+        super().__init__(ins, outs, side, stride, before if before == after else 0, groups=groups)
         self.relu = relu
-        self.pad = (side - stride, side - 1) if stride == 2 else (side - 1, side - 1)  # twice (before, after)
+        self.uneven = (before, after, before, after) if before != after else None
 
     def forward(self, x: Tensor) -> Tensor:
-        before, after = self.pad[0] // 2, self.pad[1] // 2
-        y = super().forward(F.pad(x, (before, after, before, after)))
-        return F.relu6(y) if self.relu else y
+        y = super().forward(x if self.uneven is None else F.pad(x, self.uneven))
+        return F.relu6(y, inplace=not torch.is_grad_enabled()) if self.relu else y
 
 
 class Block(nn.Module):
