@@ -21,7 +21,7 @@ import torch
 
 import zoo_page
 from cells import Cells, Clock
-from common import machine
+from common import content, machine
 from gantlet import api
 from gantlet.core import registry
 from gantlet.core.errors import GantletError, InputError, nearest
@@ -152,9 +152,9 @@ def _facts(cell: Cell, data: str, budget: float, device: torch.device) -> dict[s
     """What a cell is measured from."""
     source = source_of(data, cell.set)
     tree = {k: v for k, v in cell.recipe(source).tree.items() if k not in ("data", "steps")}
-    content = _opened(source, SETS[cell.set].size).fingerprint
+    known = content(_opened(source, SETS[cell.set].size))
     how = {"budget": budget, "samples": SAMPLES, "few": FEW, "reference": REFERENCE, "features": FEATURES}
-    return {"label": cell.label, "recipe": tree, "data": content, "device": device.type, **how}
+    return {"label": cell.label, "recipe": tree, "data": known, "device": device.type, **how}
 
 
 def _current(found: dict[str, Any], data: str, budget: float, device: torch.device) -> bool:
@@ -246,7 +246,7 @@ def _scores(cell: Cell, recipe: Recipe, source: str, run: Path, picture: Path, k
     first = api.train(recipe.override("steps=1"), out=run.parent / "first", device="cpu")
     untrained = api.evaluate(first.path, metrics=["kd"], n=FEW, **how)
     dataset = _opened(source, SETS[cell.set].size)
-    mean = {"mean image of": dataset.fingerprint, "samples": FEW, "reference": REFERENCE, "features": FEATURES}
+    mean = {"mean image of": content(dataset), "samples": FEW, "reference": REFERENCE, "features": FEATURES}
     plain = kept.find(mean)
     if plain is None:
         rows = torch.linspace(0, len(dataset) - 1, REFERENCE).long()
