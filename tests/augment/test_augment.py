@@ -14,7 +14,7 @@ from gantlet.augment.adaptive import Operation
 from gantlet.augment.color import COLORS
 from gantlet.augment.diff import POLICIES
 from gantlet.augment.draws import Draws, drawn
-from gantlet.augment.geometry import AGAIN, MOVES, composed
+from gantlet.augment.geometry import AGAIN, MOVES, composed, slight
 from gantlet.augment.pixels import shift, warp, without
 from gantlet.core import registry
 from gantlet.core.errors import InputError
@@ -318,3 +318,18 @@ def test_an_operation_s_numbers_do_not_depend_on_the_others() -> None:
         seen("ada", x, policy=("brightness", "noise"), p=1.0).mean((1, 2, 3)), alone.mean((1, 2, 3)), atol=0.1
     )
     assert torch.allclose(seen("ada", x, policy=("brightness", "hue"), p=1.0).mean(1), alone.mean(1))
+
+
+def test_slight_changes_are_small_and_of_every_kind() -> None:
+    size = (16, 24)
+    still = slight(torch.full((1, 5), 0.5), size)
+    assert torch.allclose(still, torch.eye(3).unsqueeze(0))
+    u = torch.full((4, 5), 0.5)
+    u[0, 0], u[1, 1], u[2, 3], u[3, 4] = 1.0, 1.0, 1.0, 0.0
+    turned, wider, right, up = slight(u, size)
+    assert float(turned[0, 0]) == pytest.approx(math.cos(math.radians(25)))
+    assert abs(float(turned[0, 1])) == pytest.approx(math.sin(math.radians(25)))
+    assert float(wider[0, 0]) == pytest.approx(1 / 1.2) and float(wider[1, 1]) == pytest.approx(1)
+    assert float(right[0, 2]) == pytest.approx(3) and float(up[1, 2]) == pytest.approx(-2)  # an eighth of 24, of 16
+    x = torch.rand(1, 2, *size)
+    assert torch.allclose(warp(x, right.unsqueeze(0))[..., :21], x[..., 3:], atol=1e-6)

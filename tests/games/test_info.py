@@ -16,7 +16,8 @@ from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Spec
 from gantlet.core.recipe import recipe
 from gantlet.core.when import Now
-from gantlet.games.info import Coded, Codes, bound, categorical_cost, continuous_cost, traversal
+from gantlet.games.codes import Coded, Codes, bound, categorical_cost, continuous_cost, mutual
+from gantlet.games.info import traversal
 from gantlet.runs import model as models
 from helpers import IMAGES, POINTS, Rows, number, play, same
 
@@ -132,6 +133,46 @@ def test_both_players_pay_for_what_q_does_not_know() -> None:
         assert number(loss.terms["info"]) == pytest.approx(0.7 * number(cost), rel=1e-12)
         assert number(loss.terms["info.continuous"]) == pytest.approx(number(square), rel=1e-12)
     assert number(made.d_wants(seen).stats["information"]) == pytest.approx(math.log(6) - number(cost), rel=1e-12)
+
+
+def test_mutual_information_is_that_of_the_joint_table() -> None:
+    """log K of two sure and even names of the same rows, 0 of independent ones, and sum p log p / (p q) between."""
+    kinds = torch.arange(60) % 3
+    sure = 80.0 * F.one_hot(kinds, 3).double()
+    assert number(mutual(sure, sure)) == pytest.approx(math.log(3), abs=1e-9)
+    assert number(mutual(sure, torch.zeros(60, 3).double())) == pytest.approx(0, abs=1e-9)
+    one_sided = torch.zeros(60, 3).double() + torch.tensor([80.0, 0, 0])  # all in one cluster: nothing said
+    assert number(mutual(one_sided, one_sided)) == pytest.approx(0, abs=1e-9)
+    table = torch.tensor([[0.3, 0.1], [0.1, 0.5]], dtype=torch.float64)
+    # rows drawn as that table says: p(a) sure, p(b | a) as a softmax
+    given = torch.cat([(table[a] / table[a].sum()).log().expand(round(10 * float(table[a].sum())), 2) for a in (0, 1)])
+    named = 80.0 * F.one_hot(torch.tensor([0] * 4 + [1] * 6), 2).double()
+    wanted = (table * (table / (table.sum(1, keepdim=True) * table.sum(0))).log()).sum()
+    assert number(mutual(named, given)) == pytest.approx(number(wanted), abs=1e-9)
+    assert number(mutual(given, named)) == pytest.approx(number(wanted), abs=1e-9)
+
+
+def test_q_learns_on_reals_what_slight_changes_leave() -> None:
+    """The term is D's alone, minus the weighted information, and moves Q and D's features; G's turn is as without it."""
+    images = Spec((1, 16, 16))
+    nets = {"G": {"use": "dcgan", "z": 9, "width": 4}, "D": {"use": "dcgan", "width": 4}}
+    with_it, without = (game(images, invariance=w, **nets) for w in (0.5, 0.0))
+    batch, now = Batch(torch.rand(8, 1, 16, 16) * 2 - 1), Now(step=2)
+    seen = with_it.stage(batch, now)
+    loss = with_it.d_wants(seen)
+    term = loss.terms["info.invariance"]
+    assert -0.5 * math.log(6) <= number(term) <= 0
+    head = with_it.arena.critics.critics["D"].head
+    moved = torch.autograd.grad(term, [*head.parameters()], allow_unused=True)
+    assert moved[-1] is not None and bool(moved[0].abs().max() > 0)
+    assert "info.invariance" not in with_it.g_wants(seen).terms
+    assert "info.invariance" not in without.d_wants(without.stage(batch, now)).terms
+    again = with_it.d_wants(with_it.stage(batch, now)).terms["info.invariance"]
+    assert number(again) == pytest.approx(number(term), abs=1e-5)  # drawn from the step, not from a generator
+    with pytest.raises(InputError, match=r"invariance=1.*samples of shape \[2\].*leave it at 0"):
+        game(invariance=1.0)
+    with pytest.raises(InputError, match=r"categorical is \(\)"):
+        game(images, invariance=1.0, categorical=(), **nets)
 
 
 def test_q_learns_with_d_and_g_with_g() -> None:

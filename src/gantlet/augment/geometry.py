@@ -84,6 +84,21 @@ def _then(a: Tensor, b: Tensor) -> Tensor:
     return (a.unsqueeze(3) * b.unsqueeze(1)).sum(2)
 
 
+TURN, STRETCH, SHIFT = math.radians(25), 0.2, 1 / 8
+SLIGHT = 5  # uniforms a row
+
+
+def slight(u: Tensor, size: Size) -> Tensor:
+    """Turned by up to 25 degrees, either side 0.8 to 1.2 times as long, moved by up to an eighth of it: what an image
+    shows stays the same. u: uniforms in 0..1, [N, 5] -> [N, 3, 3]
+    """
+    part = 2 * u - 1
+    turned = _turned((TURN * part[:, 0]).cos(), (TURN * part[:, 0]).sin())
+    stretched = _scaled(1 / (1 + STRETCH * part[:, 1]), 1 / (1 + STRETCH * part[:, 2]))
+    moved = _moved(SHIFT * size[1] * part[:, 3], SHIFT * size[0] * part[:, 4])
+    return _then(_then(turned, stretched), moved)
+
+
 AGAIN = "rotation, again"  # after the stretch, so that it may have any direction
 MOVES: dict[str, Move] = {
     "x-flip": x_flip,

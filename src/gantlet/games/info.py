@@ -2,175 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from gantlet.core.critics import Evidence, Verdict
+from gantlet.core.critics import Verdict
 from gantlet.core.errors import InputError
 from gantlet.core.game import Game, Loss, Spec
 from gantlet.core.registry import Slot, game
-from gantlet.core.trick import Trick
 from gantlet.games.arena import Arena, Played, built, refuse_packs
+from gantlet.games.codes import Coded, Codes, Information, bound
 from gantlet.games.duel import Duel, Times
 from gantlet.games.labels import told
 from gantlet.games.widened import refuse_other_fakes
 
 Ways = Annotated[int, Field(ge=2, le=10_000)]
 Weight = Annotated[float, Field(ge=0)]
-
-
-class Codes(NamedTuple):
-    """Which codes there are: the K of each categorical one, and how many continuous ones."""
-
-    categorical: tuple[int, ...]
-    continuous: int
-
-    @property
-    def width(self) -> int:
-        """Numbers they take where a generator reads them, and where Q answers."""
-        return sum(self.categorical) + self.continuous
-
-    @property
-    def latents(self) -> int:
-        """Coordinates of a standard normal latent that say them: its last."""
-        return self.continuous + len(self.categorical)
-
-    @property
-    def entropy(self) -> float:
-        """Of the categorical codes, in nats."""
-        return math.fsum(math.log(k) for k in self.categorical)
-
-    def values(self, z: Tensor) -> Tensor:
-        """The continuous codes of latents [N, z], uniform in -1..1: 2 Phi(c) - 1. [N, continuous]"""
-        end = z.shape[1] - len(self.categorical)
-        return torch.erf(z[:, end - self.continuous : end] / math.sqrt(2))
-
-    def kinds(self, z: Tensor) -> list[Tensor]:
-        """The categorical codes of latents [N, z], uniform in 0..K-1: floor(K Phi(c)). int64 [N] each"""
-        shares = 0.5 * (1 + torch.erf(z[:, z.shape[1] - len(self.categorical) :] / math.sqrt(2)))
-        return [(k * shares[:, i]).long().clamp(0, k - 1) for i, k in enumerate(self.categorical)]
-
-    def parts(self, said: Tensor) -> tuple[list[Tensor], Tensor]:
-        """What Q says [N, width], in at least float32: the logits [N, K] of each categorical code, then the means."""
-        said = said.to(torch.promote_types(said.dtype, torch.float32))
-        *logits, means = torch.split(said, [*self.categorical, self.continuous], dim=1)
-        return logits, means
-
-
-class Coded(nn.Module):
-    """A generator told its codes: latents [N, noise + codes] become noise, one-hot and continuous codes for the net.
-
-    `(z, y int64 [N])` makes what is asked for: y is the first categorical code. Without it the latent chooses.
-    """
-
-    def __init__(self, net: nn.Module, z_dim: int, codes: Codes) -> None:
-        super().__init__()
-        if z_dim <= codes.width:
-            raise InputError(
-                f"G.z={z_dim}: the codes are {codes.width} of the generator's latents and noise the rest; use at least "
-                f"{codes.width + 1}, or fewer codes"
-            )
-        self.net, self.codes, self.noise = net, codes, z_dim - codes.width
-        self.z_dim = self.noise + codes.latents
-        self.fixed_latents = codes.latents  # what moves latents leaves what they mean alone
-
-    def told(self, noise: Tensor, kinds: Sequence[Tensor], values: Tensor) -> Tensor:
-        """What the net makes of noise [N, noise], categorical codes (int64 [N] each) and continuous ones [N, c]."""
-        ways = zip(kinds, self.codes.categorical, strict=True)
-        hot = [(kind.unsqueeze(1) == torch.arange(k, device=noise.device)).to(noise) for kind, k in ways]
-        made: Tensor = self.net(torch.cat([noise, *hot, values], 1))
-        return made
-
-    def forward(self, z: Tensor, *given: Tensor) -> Tensor:
-        kinds = self.codes.kinds(z)
-        return self.told(z[:, : self.noise], [*given[:1], *kinds[len(given[:1]) :]], self.codes.values(z))
-
-
-class Headed(nn.Module):
-    """A critic that also answers `outputs` numbers: a hidden layer and a linear one on its last features.
-
-    They are the verdict's `classes` [N, outputs]. The hidden layer is normalised over the batch where the critic is:
-    one that judges rows alone goes on doing so.
-    """
-
-    def __init__(self, critic: nn.Module, spec: Spec, outputs: int, *, hidden: int, slope: float = 0.1) -> None:
-        super().__init__()
-        self.critic = critic
-        normal = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in critic.modules())
-        norm = [nn.BatchNorm1d(hidden)] if normal else []
-        reads = nn.Linear(features_of(critic, spec), hidden, bias=not normal)
-        self.head = nn.Sequential(reads, *norm, nn.LeakyReLU(slope), nn.Linear(hidden, outputs))
-
-    def forward(self, x: Tensor, *given: Tensor) -> Verdict:
-        said: Verdict = self.critic(x, *given)
-        return said._replace(classes=self.head(said.features[-1].flatten(1)))
-
-
-def features_of(critic: nn.Module, spec: Spec) -> int:
-    """How many numbers a critic's last features are of one sample, found by showing it two; its statistics stay."""
-    weight = next(critic.parameters())
-    training = critic.training
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        said = critic.eval()(torch.zeros(2, *spec.shape, dtype=weight.dtype, device=weight.device))
-    critic.train(training)
-    if not isinstance(said, Verdict) or not said.features:
-        raise InputError(
-            f"D: {type(critic).__name__} shows no features, which Q reads; use mlp, cnn or dcgan, or return "
-            "Verdict(logits, features) from your own"
-        )
-    return said.features[-1][0].numel()
-
-
-def categorical_cost(logits: Sequence[Tensor], kinds: Sequence[Tensor]) -> Tensor:
-    """-E log Q(c | x), summed over categorical codes: their entropy less this is at most I(c; x). A scalar"""
-    return torch.stack([F.cross_entropy(said, kind) for said, kind in zip(logits, kinds, strict=True)]).sum()
-
-
-def bound(cost: Tensor, codes: Codes) -> Tensor:
-    """H(c) - cost, at most I(c; x) of the categorical codes, in nats (Barber and Agakov 2003)."""
-    return codes.entropy - cost
-
-
-def continuous_cost(means: Tensor, values: Tensor, std: float) -> Tensor:
-    """-E log N(c; mean, std), summed over continuous codes. A scalar"""
-    gaps = (values - means).square() / (2 * std**2)
-    return (gaps + math.log(std * math.sqrt(2 * math.pi))).sum(1).mean()
-
-
-class Information(Trick):
-    """What Q costs: both players minimise it on fakes. Term `info`, and `info.continuous`."""
-
-    def __init__(self, codes: Codes, *, weights: tuple[float, float], std: float, hidden: int, slope: float) -> None:
-        super().__init__()
-        self.codes, self.weights, self.std, self.hidden, self.slope = codes, weights, std, hidden, slope
-
-    def dress(self, role: str, net: nn.Module, spec: Spec) -> nn.Module:
-        return Headed(net, spec, self.codes.width, hidden=self.hidden, slope=self.slope) if role == "D" else net
-
-    def d_terms(self, seen: Evidence) -> dict[str, Tensor]:
-        return self._terms(seen)
-
-    def g_terms(self, seen: Evidence) -> dict[str, Tensor]:
-        return self._terms(seen)
-
-    def _terms(self, seen: Evidence) -> dict[str, Tensor]:
-        (said,), z = [verdict.classes for verdict in seen.on_fake], seen.z
-        assert said is not None and z is not None
-        logits, means = self.codes.parts(said)
-        kinds, values = self.codes.kinds(z), self.codes.values(z).to(means.dtype)
-        terms = {}
-        if kinds:
-            terms[""] = self.weights[0] * categorical_cost(logits, kinds)
-        if self.codes.continuous:
-            terms["continuous"] = self.weights[1] * continuous_cost(means, values, self.std)
-        return terms
 
 
 @game
@@ -181,7 +31,10 @@ class Info(Duel):
     G's first latents are noise, the others its codes: K-way ones as one-hot numbers, then continuous ones in -1..1. A
     latent that is drawn is standard normal and says a code by one coordinate, so a sample follows from its latent. Q is
     a head on D's last features and learns with D, which the cost (`info`, in nats) trains too, as in the authors' code;
-    G minimises the same cost. `codes_of` says what Q takes a sample for; `generate(z, y)` makes the first code's kind y.
+    G minimises the same cost. With `invariance` Q also learns on reals, without labels: its names of an image and of a
+    slightly turned, stretched and moved copy are to say much of each other (term `info.invariance`, -w I(Q(x); Q(T(x)));
+    Ji et al. 2019), so that the categorical codes are about what such changes leave as it is. `codes_of` says what Q
+    takes a sample for; `generate(z, y)` makes the first code's kind y.
     """
 
     G: Coded
@@ -195,6 +48,7 @@ class Info(Duel):
         categorical: Annotated[tuple[Ways, ...], Field(max_length=64)] = (10,),  # K of each code
         continuous: Annotated[int, Field(ge=0, le=1024)] = 2,
         weights: tuple[Weight, Weight] = (1.0, 0.1),  # lambda: a density costs more nats than a choice
+        invariance: Weight = 0.0,  # of images' categorical codes
         std: Annotated[float, Field(gt=0)] = 0.3,  # of a continuous code about Q's mean; 0.1 / std^2 is theirs, 1
         q_hidden: Annotated[int, Field(ge=1)] = 128,
         slope: Annotated[float, Field(ge=0)] = 0.1,  # of Q's rectifier, below zero
@@ -210,7 +64,13 @@ class Info(Duel):
             raise InputError("categorical=() and continuous=0: there is no code; use at least one, or the game classic")
         spec = told(spec, conditional=False)
         net = built("generator", G, spec)
-        reads = Information(codes, weights=weights, std=std, hidden=q_hidden, slope=slope)
+        if invariance and not (codes.categorical and len(spec.shape) == 3):
+            lacks = "samples are not images" if codes.categorical else "categorical is ()"
+            raise InputError(
+                f"invariance={invariance:g}: it is of the categorical codes of images, and {lacks} (samples of shape "
+                f"{list(spec.shape)}); leave it at 0"
+            )
+        reads = Information(codes, weights=weights, invariance=invariance, std=std, hidden=q_hidden, slope=slope)
         arena = Arena(
             spec,
             critics={"D": D},
