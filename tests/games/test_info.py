@@ -16,8 +16,9 @@ from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Spec
 from gantlet.core.recipe import recipe
 from gantlet.core.when import Now
-from gantlet.games.codes import Coded, Codes, bound, categorical_cost, continuous_cost, mutual
+from gantlet.games.codes import Coded, Codes, bound, categorical_cost, continuous_cost
 from gantlet.games.info import traversal
+from gantlet.games.invariance import mutual
 from gantlet.runs import model as models
 from helpers import IMAGES, POINTS, Rows, number, play, same
 

@@ -19,6 +19,7 @@ from gantlet.core.train import train
 from gantlet.core.when import Now
 from gantlet.data import open_source
 from gantlet.data.few import FewLabels, Part
+from gantlet.games.invariance import mutual, slightly
 from gantlet.nets.semi import GaussianNoise, SemiConvCritic, SemiMLPCritic
 from gantlet.runs import model as models
 from gantlet.runs.build import build, decide, refuse_unlabelled, spec_of, stream_of
@@ -96,6 +97,29 @@ def test_labels_are_read_from_the_labelled_rows_alone() -> None:
     x, y = rows.given
     assert cost(rows) != cost(rows._replace(given=(x, (y + 1) % 3)))
     assert cost(Batch(rows.x, y))[1] == pytest.approx(number(2 * F.cross_entropy(made.classify(rows.x), y)))
+
+
+def test_rows_without_labels_teach_classes_by_what_slight_changes_leave() -> None:
+    """The term is D's, minus the weighted information, of the many rows alone; labelled ones are shown as slight copies."""
+    images = Spec((1, 16, 16), classes=3)
+    nets = {"G": {"use": "dcgan", "z": 4, "width": 4}, "D": {"use": "dcgan", "width": 4, "batch_norm": False, "init_std": None}}
+    made, plain = game(images, invariance=0.5, **nets).double(), game(images, **nets).double()
+    torch.manual_seed(3)
+    x, few = torch.rand(8, 1, 16, 16, dtype=EXACT) * 2 - 1, torch.rand(6, 1, 16, 16, dtype=EXACT) * 2 - 1
+    rows, now = Batch(x, given=(few, torch.arange(6) % 3)), Now(step=4)
+    terms = made.d_wants(made.stage(rows, now)).terms
+    copies = slightly(x, now, "invariance")
+    wanted = -0.5 * number(mutual(made.classify(x), made.classify(copies)))
+    assert number(terms["few-labels.invariance"]) == pytest.approx(wanted, rel=1e-6) and wanted < 0
+    said = made.classify(slightly(few, now, "labelled"))
+    assert number(terms["labels"]) == pytest.approx(2 * number(F.cross_entropy(said, torch.arange(6) % 3)), rel=1e-5)
+    assert "few-labels.invariance" not in plain.d_wants(plain.stage(rows, now)).terms
+    assert "few-labels.invariance" not in made.g_wants(made.stage(rows, now)).terms
+    other = made.d_wants(made.stage(rows._replace(x=x.flip(0).roll(3, -1)), now)).terms
+    assert number(other["labels"]) == pytest.approx(number(terms["labels"]), rel=1e-6)
+    assert number(other["few-labels.invariance"]) != number(terms["few-labels.invariance"])
+    with pytest.raises(InputError, match=r"invariance=1: it is of images, .*\[2\]; leave it at 0"):
+        game(invariance=1.0)
 
 
 def test_only_where_all_rows_have_a_label_must_they() -> None:

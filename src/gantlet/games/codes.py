@@ -10,13 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantlet.augment.geometry import SLIGHT, slight
-from gantlet.augment.pixels import warp
 from gantlet.core.critics import Evidence, Verdict
 from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
-from gantlet.core.noise import uniform
 from gantlet.core.trick import Trick
+from gantlet.games.invariance import mutual, slightly
 
 
 class Codes(NamedTuple):
@@ -137,16 +135,6 @@ def continuous_cost(means: Tensor, values: Tensor, std: float) -> Tensor:
     return (gaps + math.log(std * math.sqrt(2 * math.pi))).sum(1).mean()
 
 
-def mutual(one: Tensor, two: Tensor) -> Tensor:
-    """I(a; b) in nats, from logits [N, K] of a and b for the same N rows: of the mean joint table, made symmetric
-    (Ji et al. 2019, equations 2 and 3). Between 0 and log K; a scalar.
-    """
-    p, q = one.softmax(1), two.softmax(1)
-    joint = p.T @ q / len(p)
-    joint = ((joint + joint.T) / 2).clamp_min(torch.finfo(joint.dtype).tiny)
-    return (joint * (joint.log() - joint.sum(1, keepdim=True).log() - joint.sum(0, keepdim=True).log())).sum()
-
-
 class Information(Trick):
     """What Q costs: both players minimise it on fakes. Terms `info`, `info.continuous`, and D's `info.invariance`."""
 
@@ -176,11 +164,7 @@ class Information(Trick):
 
     def _kept(self, seen: Evidence) -> Tensor:
         """What Q's names of reals say of its names of slightly changed ones, in nats, summed over categorical codes."""
-        now, real, (said,) = seen.now, seen.real.detach(), seen.on_real
-        key = (now.seed, now.step, now.play, "invariance")
-        u = uniform((SLIGHT,), len(real), key=key, first=now.first, device=real.device)
-        h, w = real.shape[-2:]
-        (again,) = seen.ask(warp(real, slight(u, (h, w))), "real")
+        (said,), (again,) = seen.on_real, seen.ask(slightly(seen.real, seen.now, "invariance"), "real")
         assert said.classes is not None and again.classes is not None
         pairs = zip(self.codes.parts(said.classes)[0], self.codes.parts(again.classes)[0], strict=True)
         return torch.stack([mutual(one, two) for one, two in pairs]).sum()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from gantlet.core.critics import Verdict
+from gantlet.core.critics import Evidence, Verdict
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Loss, Spec
 from gantlet.core.registry import Slot, game
@@ -16,6 +16,7 @@ from gantlet.core.trick import Trick
 from gantlet.core.when import Now
 from gantlet.games.arena import Arena, Played, built, refuse_packs
 from gantlet.games.duel import Duel, Times
+from gantlet.games.invariance import mutual, slightly
 from gantlet.games.labels import told
 from gantlet.games.widened import outputs_of, widened
 from gantlet.tricks.features import FeatureMatching
@@ -37,14 +38,22 @@ class Classes(nn.Module):
 
 
 class Classifies(Trick):
-    """Makes the critic one of classes."""
+    """Makes the critic one of classes; with `invariance` it learns some of them from rows without labels."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, invariance: float) -> None:
         super().__init__()
-        self.count = classes
+        self.count, self.invariance = classes, invariance
+        self.couples_batch = invariance > 0
 
     def dress(self, role: str, net: nn.Module, spec: Spec) -> nn.Module:
         return Classes(net, self.count) if role == "D" else net
+
+    def d_terms(self, seen: Evidence) -> dict[str, Tensor]:
+        if not self.invariance:
+            return {}
+        (said,), (again,) = seen.on_real, seen.ask(slightly(seen.real, seen.now, "invariance"), "real")
+        assert said.classes is not None and again.classes is not None
+        return {"invariance": -self.invariance * mutual(said.classes, again.classes)}
 
 
 class Shown(NamedTuple):
@@ -70,8 +79,10 @@ class Semi(Duel):
 
     Of class logits l and a fake's logit 0 the last two are the non-saturating pair of the log-odds log sum exp l (term
     `D`), the first is the cross-entropy of l (term `labels`). G minimises |E f(x) - E f(G(z))|^2 of the last hidden
-    features (term `matching`). `labelled=N` of the recipe says how many rows have a label; without, every row has.
-    `classify` gives the class logits of a saved model.
+    features (term `matching`). With `invariance` D learns more from images without labels: its classes of one and of a
+    slightly turned, stretched and moved copy are to say much of each other (term `few-labels.invariance`, -w I(C(x);
+    C(T(x))); Ji et al. 2019), and labelled images are shown as such copies. `labelled=N` of the recipe says how many
+    rows have a label; without, every row has. `classify` gives the class logits of a saved model.
     """
 
     few_labels = True  # it reads labelled rows beside the others, from `batch.given`
@@ -83,6 +94,7 @@ class Semi(Duel):
         G: Annotated[Any, Slot("generator")],
         D: Annotated[Any, Slot("critic")],
         label_weight: Annotated[float, Field(ge=0)] = 2.0,  # theirs: the terms of all rows and of fakes count half
+        invariance: Annotated[float, Field(ge=0)] = 0.0,  # of images
         fooling: Annotated[float, Field(ge=0)] = 0.0,  # of G being taken for real: they found that it harms classes
         adversarial: Annotated[Any, Slot("adversarial")] = {"use": "non-saturating"},  # noqa: B006 (read only)
         penalties: Annotated[Any, Slot("penalty", many=True)] = None,
@@ -96,8 +108,12 @@ class Semi(Duel):
                 f"semi: the data has {spec.classes or 'no'} class{'es' if not spec.classes else ''} to tell apart; give "
                 "folders named by class, a labels.csv or labels=true, or play classic"
             )
-        self.label_weight, self.fooling = label_weight, fooling
-        own = {"few-labels": Classifies(spec.classes), "matching": FeatureMatching()}
+        if invariance and len(spec.shape) != 3:
+            raise InputError(
+                f"invariance={invariance:g}: it is of images, samples have shape {list(spec.shape)}; leave it at 0"
+            )
+        self.label_weight, self.fooling, self.invariance = label_weight, fooling, invariance
+        own = {"few-labels": Classifies(spec.classes, invariance), "matching": FeatureMatching()}
         beside, spec = bool(spec.given), told(spec, conditional=False)._replace(given=())
         net = built("generator", G, spec)
         arena = Arena(
@@ -126,7 +142,8 @@ class Semi(Duel):
 
     def d_wants(self, scene: Shown) -> Loss:  # type: ignore[override]
         loss = self.arena.d_wants(scene.played, self.G)
-        (verdict,) = self.arena.critics(scene.x, now=scene.now, side="labelled")
+        x = slightly(scene.x, scene.now, "labelled") if self.invariance else scene.x
+        (verdict,) = self.arena.critics(x, now=scene.now, side="labelled")
         assert verdict.classes is not None
         wrong = (verdict.classes.argmax(1) != scene.y).to(verdict.classes)
         terms = {**loss.terms, "labels": self.label_weight * F.cross_entropy(verdict.classes, scene.y)}
