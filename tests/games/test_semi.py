@@ -102,7 +102,10 @@ def test_labels_are_read_from_the_labelled_rows_alone() -> None:
 def test_rows_without_labels_teach_classes_by_what_slight_changes_leave() -> None:
     """The term is D's, minus the weighted information, of the many rows alone; labelled ones are shown as slight copies."""
     images = Spec((1, 16, 16), classes=3)
-    nets = {"G": {"use": "dcgan", "z": 4, "width": 4}, "D": {"use": "dcgan", "width": 4, "batch_norm": False, "init_std": None}}
+    nets = {
+        "G": {"use": "dcgan", "z": 4, "width": 4},
+        "D": {"use": "dcgan", "width": 4, "batch_norm": False, "init_std": None},
+    }
     made, plain = game(images, invariance=0.5, **nets).double(), game(images, **nets).double()
     torch.manual_seed(3)
     x, few = torch.rand(8, 1, 16, 16, dtype=EXACT) * 2 - 1, torch.rand(6, 1, 16, 16, dtype=EXACT) * 2 - 1
