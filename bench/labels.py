@@ -48,7 +48,7 @@ KINDS = {
         "purity", "purity", 5, "median at least .75, best at least .9", {"seeds": 1, "n": 1_000},
     ),
     "codes": Kind("infogan", HALF, "purity", "purity", 5, "beside it, as published", {"seeds": 1, "n": 1_000}),
-    "few": Kind("semi", ("labelled=100",), "error-rate", "error_rate", 1, "under .02", {"seeds": 1}),
+    "few": Kind("small-semi", (), "error-rate", "error_rate", 1, "under .02", {"seeds": 1, "n": 1_000}),
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ def test_a_cell_is_trained_judged_kept_and_shown(tmp_path: Path, monkeypatch: py
     assert set(kinds) == {"purity", "few"} and kinds["purity"]["seed"] == 1
     assert all(0 <= cell["value"] <= 1 and cell["interval"][0] <= cell["value"] for cell in kinds.values())
     shown = labels.text(table)
-    assert "| purity | `infogan " in shown and "| error-rate | `semi " in shown
+    assert "| purity | `infogan " in shown and "| error-rate | `small-semi`" in shown
     said.clear()
     again = labels.measure(data="digits", quick=True, say=said.append, cell=["few"])
     assert again["cells"] == table["cells"] and not said  # kept
