@@ -9,6 +9,7 @@ from gantlet.augment.geometry import SLIGHT, slight
 from gantlet.augment.pixels import warp
 from gantlet.core.noise import uniform
 from gantlet.core.when import Now
+from gantlet.losses.penalties import raised
 
 
 def slightly(x: Tensor, now: Now, name: str) -> Tensor:
@@ -22,7 +23,8 @@ def mutual(one: Tensor, two: Tensor) -> Tensor:
     """I(a; b) in nats, from logits [N, K] of a and b for the same N rows: of the mean joint table, made symmetric
     (Ji et al. 2019, equations 2 and 3). Between 0 and log K, which takes classes of equal size; a scalar.
     """
-    p, q = one.softmax(1), two.softmax(1)
-    joint = p.T @ q / len(p)
+    p, q = raised(one).softmax(1), raised(two).softmax(1)
+    with torch.autocast(p.device.type, enabled=False):  # which would multiply in half precision
+        joint = p.T @ q / len(p)
     joint = ((joint + joint.T) / 2).clamp_min(torch.finfo(joint.dtype).tiny)
     return (joint * (joint.log() - joint.sum(1, keepdim=True).log() - joint.sum(0, keepdim=True).log())).sum()
