@@ -230,8 +230,8 @@ def _clock(device: torch.device) -> Callable[[], float]:
 
 
 def _weights(recipe: Recipe, dataset: Dataset) -> dict[str, int]:
-    """How many weights each player moves, without making them."""
-    with torch.device("meta"):
+    """How many weights each player moves."""
+    with torch.random.fork_rng(devices=[]):
         game = registry.bind("game", recipe["game"], total=1)(dataset.spec)
     return {player: sum({id(p): p.numel() for m in mods for p in m.parameters()}.values())
             for player, mods in game.owns().items()}  # fmt: skip

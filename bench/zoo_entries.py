@@ -32,7 +32,7 @@ ENTRIES: dict[str, Entry] = {
     "wgan-gp": Entry("mnist", (*THIN, *QUICK)),
     "sngan": Entry("mnist", DCGAN),
     "gman": Entry("mnist", (*THIN, "players.D.lr=1e-3", "players.G.lr=1e-3")),
-    "d2gan": Entry("mnist", DCGAN),
+    "d2gan": Entry("mnist", (*DCGAN, "players.D.lr=5e-4", "players.G.lr=5e-4")),
     "mad-gan": Entry("mnist", DCGAN),
     "cgan": Entry("mnist"),
     "acgan": Entry("mnist", DCGAN),
