@@ -17,7 +17,7 @@ THIN = ("G.width=16", "D.width=16")
 JOINT = (*THIN, "E.width=16", "batch=64", "players.D.lr=5e-4", "players.GE.lr=5e-4")
 NARROW = ("G.width=8", "G.widest=64", "D.width=8", "D.widest=64", "batch=32")
 QUICK = ("players.D.lr=1e-3", "players.G.lr=5e-4")  # the papers' steps are of a hundred times as many
-SEVERAL = (*NARROW[:-1], "batch=16", *QUICK)  # whose critics play several turns, or are deep
+TURN = (*NARROW, *QUICK, "d_steps=1")  # theirs play two or five of D's turns to one of G's: for G time is over early
 STYLE = ("G.width=16", "G.widest=128", "D.width=16", "D.widest=128", "G.z=64", "G.w=64", "batch=16")
 THINNER = ("G.width=8", "G.widest=32", "D.width=8", "D.widest=64", "G.z=64", "G.w=64", "G.frame=4", "batch=16")
 
@@ -48,12 +48,12 @@ ENTRIES: dict[str, Entry] = {
     "autoencoder": Entry("mnist"),
     "vae": Entry("mnist"),
     "rbm": Entry("mnist"),
-    "wgan-gp-resnet": Entry("eurosat", SEVERAL),
-    "sngan-resnet": Entry("eurosat", SEVERAL),
-    "sngan-projection": Entry("eurosat", SEVERAL),
-    "sagan": Entry("eurosat", (*NARROW, *QUICK)),
-    "biggan": Entry("eurosat", SEVERAL),
-    "biggan-deep": Entry("eurosat", SEVERAL),
+    "wgan-gp-resnet": Entry("mnist", (*NARROW, *QUICK, "d_steps=3")),
+    "sngan-resnet": Entry("mnist", TURN),
+    "sngan-projection": Entry("mnist", TURN),
+    "sagan": Entry("mnist", (*NARROW, *QUICK)),
+    "biggan": Entry("mnist", TURN),
+    "biggan-deep": Entry("mnist", TURN),
     "progan": Entry("eurosat", ("G.width=16", "G.widest=128", "D.width=16", "D.widest=128", "G.z=64", "batch=16")),
     "stylegan": Entry("eurosat", STYLE),
     "stylegan2": Entry("eurosat", STYLE),
