@@ -31,7 +31,7 @@ ENTRIES: dict[str, Entry] = {
     "wgan": Entry("mnist", (*DCGAN, "players.D.lr=5e-4", "players.G.lr=5e-4")),
     "wgan-gp": Entry("mnist", (*THIN, *QUICK)),
     "sngan": Entry("mnist", DCGAN),
-    "gman": Entry("mnist", (*THIN, "players.D.lr=1e-3", "players.G.lr=1e-3")),
+    "gman": Entry("mnist", (*DCGAN, "critics=3")),
     "d2gan": Entry("mnist", (*DCGAN, "players.D.lr=5e-4", "players.G.lr=5e-4")),
     "mad-gan": Entry("mnist", DCGAN),
     "cgan": Entry("mnist"),
