@@ -104,7 +104,7 @@ def without_batch_norm(name: str) -> list[str]:
     return [*changes, *(["penalties.path-length=null"] if "path-length" in (game.get("penalties") or {}) else [])]
 
 
-COUPLED = {"reacgan": "ReACGAN", "semi": "FeatureMatching", "small-semi": "Classifies"}  # recipes that are a statistic of the batch
+COUPLED = {"reacgan": "ReACGAN", "semi": "FeatureMatching", "small-semi": "Classifies"}  # by a statistic of the batch
 
 
 @pytest.mark.parametrize(("name", "micro"), [(n, m) for n in GAMES for m in ((1, 3, 4) if n in LAWS else (3,))])
