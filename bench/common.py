@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import statistics
@@ -16,7 +14,6 @@ import torch
 
 from gantlet.core.errors import GantletError
 from gantlet.core.machine import describe_machine, fast_bf16
-from gantlet.data import Dataset
 from gantlet.runs.session import Outcome
 
 
@@ -42,18 +39,6 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def content(dataset: Dataset, *, rows: int = 256) -> str:
-    """What cells know a data set by: its shape, its length and rows spread over it, wherever and whenever it was stored."""
-    some = dataset.rows(torch.linspace(0, len(dataset) - 1, min(rows, len(dataset))).long())
-    told = hashlib.blake2b(
-        json.dumps([len(dataset), list(dataset.spec.shape), dataset.spec.classes]).encode(), digest_size=16
-    )
-    told.update(some.x.contiguous().numpy().tobytes())
-    if some.y is not None:
-        told.update(some.y.numpy().tobytes())
-    return told.hexdigest()
 
 
 def in_turn(

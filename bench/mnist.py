@@ -16,11 +16,12 @@ from typing import Any
 import torch
 
 import gantlet
-from common import content, finished, machine, machine_text
+from common import finished, machine, machine_text
 from gantlet import api
 from gantlet.core.errors import InputError, nearest
 from gantlet.data import Dataset, cache_folder, open_source
 from gantlet.metrics import Classifier, Drawn, evaluate, train_classifier
+from gantlet.metrics.overlap import content_of
 from gantlet.runs.model import Model
 
 IMAGES = 768_000
@@ -69,7 +70,7 @@ def _folder() -> Path:
 
 def _judge(train: Dataset, test: Dataset, say: Say) -> Classifier:
     """The classifier, from the cache or trained here (its training is not counted)."""
-    place = _folder() / f"judge-{content(train)[:16]}"
+    place = _folder() / f"judge-{content_of(train)[:16]}"
     if (place / "classifier.json").is_file():
         return Classifier.load(place)
     say("training the judge")
@@ -84,7 +85,7 @@ def _cell(
     """One seed, trained and judged, or what is known of it."""
     batch = api.recipe(recipe)["batch"]
     wanted = api.recipe(recipe, seed=seed, steps=images // batch, sample_every=0, save_every=0)
-    facts = json.dumps([gantlet.__version__, wanted.tree, judge.hash, content(train)], sort_keys=True)
+    facts = json.dumps([gantlet.__version__, wanted.tree, judge.hash, content_of(train)], sort_keys=True)
     place = _folder() / f"{hashlib.sha256(facts.encode()).hexdigest()[:20]}.json"
     if place.is_file():
         return dict(json.loads(place.read_text()))

@@ -23,7 +23,7 @@ import gantlet.losses
 import gantlet.nets
 import gantlet.tricks  # noqa: F401 (importing registers)
 from cells import Cell, Cells, Clock, Plan, Say, mean_text, played
-from common import content, machine, machine_text
+from common import machine, machine_text
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Data, Spec
 from gantlet.core.noise import uniform
@@ -32,6 +32,7 @@ from gantlet.core.registry import use
 from gantlet.data import Dataset, open_source, to_unit
 from gantlet.metrics import Classifier, train_classifier
 from gantlet.metrics.classes import divergence
+from gantlet.metrics.overlap import content_of
 from mixtures import adam
 from seeds import begin, drawn
 
@@ -182,13 +183,13 @@ def _plan(judge: Classifier, train: Dataset, quick: bool) -> Plan:
     def made(setting: str, method: str) -> Recipe:
         return recipe(setting, method).override("steps=4") if quick else recipe(setting, method)
 
-    facts = {"data": content(train), "judge": judge.hash}
+    facts = {"data": content_of(train), "judge": judge.hash}
     return Plan(tuple(SETS), METHODS, made, SEEDS, 512 if quick else SAMPLES, facts)
 
 
 def _judge(folder: Path, train: Dataset, test: Dataset, quick: bool, device: str, say: Say) -> Classifier:
     """The classifier, from the cache or trained here (its training is not counted)."""
-    place = folder / f"judge-{'quick-' if quick else ''}{content(train)[:16]}"
+    place = folder / f"judge-{'quick-' if quick else ''}{content_of(train)[:16]}"
     if not (place / "classifier.json").is_file():
         say("training the judge")
         made = train_classifier(

@@ -21,13 +21,14 @@ import torch
 
 import zoo_page
 from cells import Cells, Clock
-from common import content, machine
+from common import machine
 from gantlet import api
 from gantlet.core import registry
 from gantlet.core.errors import GantletError, InputError, nearest
 from gantlet.core.machine import pick_device
 from gantlet.core.recipe import Recipe
 from gantlet.data import Dataset, open_source
+from gantlet.metrics.overlap import content_of
 from gantlet.metrics.report import EvaluationReport
 from gantlet.runs.build import decide, seconds_per_step
 from gantlet.runs.samples import draw
@@ -148,11 +149,16 @@ def _opened(source: str, size: int | None) -> Dataset:
     return open_source(source, size=size, say=lambda text: None)
 
 
+@cache
+def _content(source: str, size: int | None) -> str:
+    return content_of(_opened(source, size))
+
+
 def _facts(cell: Cell, data: str, budget: float, device: torch.device) -> dict[str, Any]:
     """What a cell is measured from."""
     source = source_of(data, cell.set)
     tree = {k: v for k, v in cell.recipe(source).tree.items() if k not in ("data", "steps")}
-    known = content(_opened(source, SETS[cell.set].size))
+    known = _content(source, SETS[cell.set].size)
     how = {"budget": budget, "samples": SAMPLES, "few": FEW, "reference": REFERENCE, "features": FEATURES}
     return {"label": cell.label, "recipe": tree, "data": known, "device": device.type, **how}
 
@@ -246,7 +252,12 @@ def _scores(cell: Cell, recipe: Recipe, source: str, run: Path, picture: Path, k
     first = api.train(recipe.override("steps=1"), out=run.parent / "first", device="cpu")
     untrained = api.evaluate(first.path, metrics=["kd"], n=FEW, **how)
     dataset = _opened(source, SETS[cell.set].size)
-    mean = {"mean image of": content(dataset), "samples": FEW, "reference": REFERENCE, "features": FEATURES}
+    mean = {
+        "mean image of": _content(source, SETS[cell.set].size),
+        "samples": FEW,
+        "reference": REFERENCE,
+        "features": FEATURES,
+    }
     plain = kept.find(mean)
     if plain is None:
         rows = torch.linspace(0, len(dataset) - 1, REFERENCE).long()
