@@ -23,6 +23,7 @@ STEPPERS += [
     ("adam", ", weight_decay: 0.1"),
 ]
 STEPPERS += [(o, ", clip_norm: 0.5") for o in OPTIMIZERS] + [(o, ", clip_weights: 0.02") for o in OPTIMIZERS]
+STEPPERS += [(o, ", max_norm: 0.1") for o in OPTIMIZERS]
 
 
 def stepped_by(optimizer: str, options: str, *changes: str) -> Play:
@@ -199,6 +200,21 @@ def test_weights_are_clipped_after_every_step() -> None:
     made.run(2)
     assert max(float(w.abs().max()) for w in made.weights("D")) <= 0.003 + 1e-9
     assert max(float(w.abs().max()) for w in made.weights("G")) > 0.003
+
+
+def test_rows_longer_than_the_bound_are_cut_to_it_and_keep_their_direction() -> None:
+    made = play("r1gan", "players.D={use: sgd, lr: 1e-9, max_norm: 0.3}")
+    before = [w.detach().clone() for w in made.weights("D")]
+    made.run(1)
+    cut = 0
+    for was, now in zip(before, made.weights("D")):
+        if was.dim() < 2:  # a bias is no row of inputs
+            assert torch.allclose(was, now, atol=1e-6)
+            continue
+        lengths = was.flatten(1).norm(dim=1).view(-1, *[1] * (was.dim() - 1))
+        cut += int((lengths > 0.3).sum())
+        assert torch.allclose(now, was * (0.3 / lengths).clamp(max=1), atol=1e-6)
+    assert cut > 0
 
 
 # ---- the loss scale -----------------------------------------------------------------------------------------------

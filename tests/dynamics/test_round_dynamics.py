@@ -83,6 +83,7 @@ OPPONENTS = {
     "negative-momentum": "lr: 0.1",
     "rmsprop": "lr: 0.01",
     "clipped": "use: adam, lr: 0.05, clip_weights: 0.1",
+    "of bounded rows": "use: sgd, lr: 0.1, max_norm: 0.2",
 }
 
 

@@ -266,14 +266,12 @@ def _steepness(grad: Tensor, scale: Tensor | None) -> Tensor:
 
 
 def keep_in_bounds(player: Player, good: Tensor | None = None) -> None:
-    """Clip the weights of a player that has bounds; `good` False, on the device: leave them."""
-    if player.clip_weights is None:
+    """Bring the weights of a player that has bounds back within them; `good` False, on the device: leave them."""
+    if player.clip_weights is None and player.max_norm is None:
         return
     with torch.no_grad():
-        bound = player.weights[0].new_full((), player.clip_weights)  # filled on the device, once for all weights
-        bound = bound if good is None else torch.where(good, bound, torch.inf)
         for weight in player.weights:
-            weight.clamp_(-bound, bound)
+            weight.copy_(player.bounded(weight, good=good))
 
 
 def _apart(game: Game, at: At | None, run: Callable[[], Any], create_graph: bool) -> Any:

@@ -31,9 +31,10 @@ class Player:
         lr: Schedule,
         clip_norm: float | None = None,
         clip_weights: float | None = None,
+        max_norm: float | None = None,
     ) -> None:
         self.weights, self.opt, self.lr = weights, opt, lr
-        self.clip_norm, self.clip_weights = clip_norm, clip_weights
+        self.clip_norm, self.clip_weights, self.max_norm = clip_norm, clip_weights, max_norm
         self.factor = 1.0  # on the learning rate, by whoever turns knobs; kept in the state
         self.fused = bool(opt.defaults.get("fused"))
         self.scale: Tensor | None = None  # fp16 loss scale, a 0-d tensor; None: no scaling
@@ -48,6 +49,20 @@ class Player:
         """Which moments it keeps: a state of one kind does not fit another."""
         marks = [name for name in ("amsgrad", "momentum") if self.opt.param_groups[0].get(name)]
         return " ".join([type(self.opt).__name__, *marks])
+
+    def bounded(self, weight: Tensor, *, good: Tensor | None = None) -> Tensor:
+        """`weight` brought within this player's bounds: each number within clip_weights, then each row (what one output
+        of a linear layer or a convolution reads) no longer than max_norm (Srivastava et al. 2014, section 5.1).
+
+        `good` False, a 0-d tensor: as it is.
+        """
+        if self.clip_weights is not None:
+            bound = _bound(weight, self.clip_weights, good)
+            weight = weight.clamp(-bound, bound)
+        if self.max_norm is not None and weight.dim() > 1:
+            length = weight.flatten(1).norm(dim=1).clamp(min=1e-30).view(-1, *[1] * (weight.dim() - 1))
+            weight = weight * (_bound(weight, self.max_norm, good) / length).clamp(max=1.0)
+        return weight
 
     def use_scaler(self) -> None:
         """Scale losses so that fp16 gradients do not vanish (Micikevicius et al. 2018, "Mixed precision training")."""
@@ -70,6 +85,12 @@ class Player:
             self.grown.copy_(state["grown"])
 
 
+def _bound(weight: Tensor, value: float, good: Tensor | None) -> Tensor:
+    """The bound on the weight's device; infinite where `good` is False."""
+    bound = weight.new_full((), value)
+    return bound if good is None else torch.where(good, bound, torch.inf)
+
+
 def _like(value: Any, weight: Tensor) -> Any:
     if not isinstance(value, Tensor):
         return value
@@ -84,10 +105,12 @@ def _player(
     lr: Schedule,
     clip_norm: float | None,
     clip_weights: float | None,
+    max_norm: float | None,
     **options: Any,
 ) -> Player:
     start = float(lr(Now())) if callable(lr) else lr
-    return Player(weights, make(weights, lr=start, **options), lr=lr, clip_norm=clip_norm, clip_weights=clip_weights)
+    guards = {"clip_norm": clip_norm, "clip_weights": clip_weights, "max_norm": max_norm}
+    return Player(weights, make(weights, lr=start, **options), lr=lr, **guards)
 
 
 def _fuses(weights: list[nn.Parameter]) -> bool:
@@ -107,6 +130,7 @@ def adam(
     amsgrad: bool = False,
     clip_norm: Positive | None = None,
     clip_weights: Positive | None = None,
+    max_norm: Positive | None = None,
 ) -> Player:
     """Adam: w -= lr m / (sqrt(v) + eps) (Kingma and Ba 2015)."""
     return _player(
@@ -115,6 +139,7 @@ def adam(
         lr,
         clip_norm,
         clip_weights,
+        max_norm,
         betas=(beta1, beta2),
         eps=eps,
         weight_decay=weight_decay,
@@ -132,11 +157,19 @@ def sgd(
     weight_decay: Decay = 0.0,
     clip_norm: Positive | None = None,
     clip_weights: Positive | None = None,
+    max_norm: Positive | None = None,
 ) -> Player:
     """Gradient descent, w -= lr g, with heavy-ball momentum (Polyak 1964)."""
     # torch refuses a negative momentum when it is constructed, not when it is used
     player = _player(
-        torch.optim.SGD, weights, lr, clip_norm, clip_weights, weight_decay=weight_decay, fused=_fuses(weights)
+        torch.optim.SGD,
+        weights,
+        lr,
+        clip_norm,
+        clip_weights,
+        max_norm,
+        weight_decay=weight_decay,
+        fused=_fuses(weights),
     )
     for group in player.opt.param_groups:
         group["momentum"] = momentum
@@ -155,6 +188,7 @@ def amsgrad(
     eps: Positive = 1e-8,
     clip_norm: Positive | None = None,
     clip_weights: Positive | None = None,
+    max_norm: Positive | None = None,
 ) -> Player:
     """Adam whose v never falls, so that steps do not grow again when gradients vanish (Reddi et al. 2018, alg. 2)."""
     return adam(
@@ -166,6 +200,7 @@ def amsgrad(
         amsgrad=True,
         clip_norm=clip_norm,
         clip_weights=clip_weights,
+        max_norm=max_norm,
     )
 
 
@@ -177,9 +212,10 @@ def negative_momentum(
     momentum: Annotated[float, Field(gt=-1, le=0)] = -0.5,
     clip_norm: Positive | None = None,
     clip_weights: Positive | None = None,
+    max_norm: Positive | None = None,
 ) -> Player:
     """w -= lr g + 1/2 (last move): momentum against the rotation, for alternating play (Gidel et al. 2019, AISTATS)."""
-    return sgd(weights, lr=lr, momentum=momentum, clip_norm=clip_norm, clip_weights=clip_weights)
+    return sgd(weights, lr=lr, momentum=momentum, clip_norm=clip_norm, clip_weights=clip_weights, max_norm=max_norm)
 
 
 @optimizer
@@ -191,6 +227,7 @@ def rmsprop(
     eps: Positive = 1e-8,
     clip_norm: Positive | None = None,
     clip_weights: Positive | None = None,
+    max_norm: Positive | None = None,
 ) -> Player:
     """RMSProp: w -= lr g / (sqrt(v) + eps) (Tieleman and Hinton 2012); the optimiser of the first WGAN."""
-    return _player(torch.optim.RMSprop, weights, lr, clip_norm, clip_weights, alpha=alpha, eps=eps)
+    return _player(torch.optim.RMSprop, weights, lr, clip_norm, clip_weights, max_norm, alpha=alpha, eps=eps)

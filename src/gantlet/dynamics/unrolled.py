@@ -123,7 +123,7 @@ def plain(player: Player, lr: float) -> Step:
             if weight not in moving:
                 moving[weight] = player.opt.state[weight].get("momentum_buffer", torch.zeros_like(grad)).clone()
             grad = moving[weight] = rate * moving[weight] + grad
-        return _bounded(player, value - lr * grad)
+        return player.bounded(value - lr * grad)
 
     return step
 
@@ -146,7 +146,7 @@ def adam(player: Player, lr: float) -> Step:
         most = torch.maximum(most, v) if group["amsgrad"] else v
         kept[weight] = m, v, most, t
         root = (most / (1 - beta2**t)).clamp(min=TINY).sqrt()
-        return _bounded(player, value - lr * (m / (1 - beta1**t)) / (root + eps))
+        return player.bounded(value - lr * (m / (1 - beta1**t)) / (root + eps))
 
     return step
 
@@ -161,7 +161,7 @@ def rmsprop(player: Player, lr: float) -> Step:
         if weight not in kept:
             kept[weight] = player.opt.state[weight].get("square_avg", torch.zeros_like(grad)).clone()
         kept[weight] = v = alpha * kept[weight] + (1 - alpha) * grad.square()
-        return _bounded(player, value - lr * grad / (v.clamp(min=TINY).sqrt() + eps))
+        return player.bounded(value - lr * grad / (v.clamp(min=TINY).sqrt() + eps))
 
     return step
 
@@ -170,7 +170,3 @@ RULES: dict[type[torch.optim.Optimizer], Callable[[Player, float], Step]] = {
     torch.optim.Adam: adam,
     torch.optim.RMSprop: rmsprop,
 }
-
-
-def _bounded(player: Player, value: Tensor) -> Tensor:
-    return value if player.clip_weights is None else value.clamp(-player.clip_weights, player.clip_weights)
