@@ -93,7 +93,7 @@ def measure(
 ) -> dict[str, Any]:  # fmt: skip
     """The table as one JSON-able record: the cells asked for are measured, all that were kept are shown."""
     if data is None:
-        raise InputError(f"bench zoo needs the images: --data FOLDER with {', '.join(s.folder for s in SETS.values())}")
+        raise InputError(f"bench zoo needs the images: --data FOLDER with {', '.join(dict.fromkeys(s.folder for s in SETS.values()))}")
     wanted = chosen(cell)
     device = pick_device(None)
     budget = (GPU_MINUTES if device.type == "cuda" else MINUTES) / (20 if quick else 1)
