@@ -53,7 +53,7 @@ class Set(NamedTuple):
 
 SETS = {
     "mnist": Set("mnist"),
-    "mnist32": Set("mnist", 32),
+    "eurosat16": Set("eurosat_rgb", 16),
     "eurosat": Set("eurosat_rgb", 32),
     "eurosat64": Set("eurosat_rgb"),
     "cifar": Set("cifar10_jpeg"),

@@ -18,11 +18,11 @@ JOINT = (*THIN, "E.width=16", "batch=64", "players.D.lr=5e-4", "players.GE.lr=5e
 NARROW = ("G.width=8", "G.widest=64", "D.width=8", "D.widest=64", "batch=32")
 QUICK = ("players.D.lr=1e-3", "players.G.lr=5e-4")  # the papers' steps are of a hundred times as many
 TURN = (*NARROW, *QUICK, "d_steps=1")  # theirs play two or five of D's turns to one of G's: for G time is over early
-STYLE = ("G.width=16", "G.widest=128", "D.width=16", "D.widest=128", "G.z=64", "G.w=64", "batch=16")
+STYLE = ("G.width=16", "G.widest=64", "D.width=16", "D.widest=64", "G.z=64", "G.w=64")
 THINNER = ("G.width=8", "G.widest=32", "D.width=8", "D.widest=64", "G.z=64", "G.w=64", "G.frame=4", "batch=16")
 
 ENTRIES: dict[str, Entry] = {
-    "mlp": Entry("mnist"),
+    "mlp": Entry("mnist", ("G.hidden=[256, 512]", "D.hidden=[512, 256]", "D.dropout=0.3")),
     "gan2014": Entry("mnist"),
     "dcgan": Entry("mnist", DCGAN),
     "small": Entry("mnist"),
@@ -54,14 +54,14 @@ ENTRIES: dict[str, Entry] = {
     "sagan": Entry("mnist", (*NARROW, *QUICK)),
     "biggan": Entry("mnist", TURN),
     "biggan-deep": Entry("mnist", TURN),
-    "progan": Entry("mnist32", ("G.width=16", "G.widest=128", "D.width=16", "D.widest=128", "G.z=64", "batch=16")),
-    "stylegan": Entry("mnist32", STYLE),
-    "stylegan2": Entry("mnist32", STYLE),
-    "stylegan2-small": Entry("mnist32"),
-    "stylegan2-ada": Entry("mnist32", STYLE),
-    "stylegan3-t": Entry("mnist32", THINNER),
-    "stylegan3-r": Entry("mnist32", THINNER),
-    "fastgan": Entry("mnist32", ("G.width=8", "G.widest=64", "D.width=8", "D.widest=64", "G.z=64")),
-    "r3gan": Entry("mnist32", (*NARROW, "G.group=8", "D.group=8")),
-    "gat": Entry("mnist32", ("G.width=48", "D.width=48", "G.depth=3", "D.depth=3", "batch=32")),
+    "progan": Entry("eurosat16", ("G.width=16", "G.widest=64", "D.width=16", "D.widest=64", "G.z=64")),
+    "stylegan": Entry("eurosat16", STYLE),
+    "stylegan2": Entry("eurosat16", STYLE),
+    "stylegan2-small": Entry("eurosat16"),
+    "stylegan2-ada": Entry("eurosat16", STYLE),
+    "stylegan3-t": Entry("eurosat16", THINNER),
+    "stylegan3-r": Entry("eurosat16", THINNER),
+    "fastgan": Entry("eurosat16", ("G.width=8", "G.widest=64", "D.width=8", "D.widest=64", "G.z=64", *QUICK)),
+    "r3gan": Entry("eurosat16", (*NARROW, "G.group=8", "D.group=8")),
+    "gat": Entry("eurosat16", ("G.width=48", "D.width=48", "G.depth=3", "D.depth=3", "batch=32")),
 }
