@@ -53,7 +53,7 @@ class Plan(NamedTuple):
     def current(self, found: dict[str, Any]) -> bool:
         """Was this cell measured from what its label means now?"""
         try:
-            return bool(found["facts"] == Cell(found["label"], self).facts)
+            return bool(given(found["facts"]) == given(Cell(found["label"], self).facts))
         except InputError:
             return False
 
@@ -79,6 +79,13 @@ class Cell:
         self.facts |= plan.facts
 
 
+def given(facts: Any) -> Any:
+    """Facts without what is null: an option that is new, and off, does not make strangers of the cells from before it."""
+    if isinstance(facts, dict):
+        return {key: given(value) for key, value in facts.items() if value is not None}
+    return [given(value) for value in facts] if isinstance(facts, list | tuple) else facts
+
+
 def _said(text: str) -> Any:
     """A value as YAML, which takes 1e-3 for text."""
     value = yaml.safe_load(text)
@@ -97,7 +104,7 @@ class Cells:
 
     def place(self, facts: Any) -> Path:
         """Where the cell that was measured from these JSON-able facts is kept."""
-        text = json.dumps([gantlet.__version__, facts], sort_keys=True)
+        text = json.dumps([gantlet.__version__, given(facts)], sort_keys=True)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
 
     def find(self, facts: Any) -> dict[str, Any] | None:

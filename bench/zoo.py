@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 
 import zoo_page
-from cells import Cells, Clock
+from cells import Cells, Clock, given
 from common import machine
 from gantlet import api
 from gantlet.core import registry
@@ -93,7 +93,8 @@ def measure(
 ) -> dict[str, Any]:  # fmt: skip
     """The table as one JSON-able record: the cells asked for are measured, all that were kept are shown."""
     if data is None:
-        raise InputError(f"bench zoo needs the images: --data FOLDER with {', '.join(dict.fromkeys(s.folder for s in SETS.values()))}")
+        folders = dict.fromkeys(s.folder for s in SETS.values())
+        raise InputError(f"bench zoo needs the images: --data FOLDER with {', '.join(folders)}")
     wanted = chosen(cell)
     device = pick_device(None)
     budget = (GPU_MINUTES if device.type == "cuda" else MINUTES) / (20 if quick else 1)
@@ -170,7 +171,7 @@ def _current(found: dict[str, Any], data: str, budget: float, device: torch.devi
     if name not in SETS or recipe not in ENTRIES or not (Path(data) / SETS[name].folder).exists():
         return False
     facts = _facts(Cell(name, recipe, ENTRIES[recipe]), data, budget, device)
-    return all(found.get(key) == value for key, value in facts.items())
+    return all(given(found.get(key)) == given(value) for key, value in facts.items())
 
 
 def _measured(cell: Cell, kept: Cells, data: str, budget: float, device: torch.device, say: Say, clock: Clock) -> None:
