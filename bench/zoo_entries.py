@@ -55,7 +55,9 @@ ENTRIES: dict[str, Entry] = {
     "sagan": Entry("mnist", (*NARROW, *QUICK)),
     "biggan": Entry("mnist", TURN),
     "biggan-deep": Entry("mnist", TURN),
-    "progan": Entry("eurosat16", ("G.width=16", "G.widest=64", "D.width=16", "D.widest=64", "G.z=64", "batch=16", *THRICE)),
+    "progan": Entry(
+        "eurosat16", ("G.width=16", "G.widest=64", "D.width=16", "D.widest=64", "G.z=64", "batch=16", *THRICE)
+    ),
     "stylegan": Entry("eurosat16", (*STYLE, *THRICE)),
     "stylegan2": Entry("eurosat16", STYLE),
     "stylegan2-small": Entry("eurosat16"),
