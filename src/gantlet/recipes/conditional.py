@@ -12,20 +12,20 @@ from gantlet.recipes.classic import dcgan, gan2014, small
     family="conditional",
     year=2014,
     paper="Mirza and Osindero 2014, arXiv:1411.1784",
-    use="the first conditional GAN as published, for MNIST",
+    use="the first conditional GAN, for MNIST",
 )
 def cgan() -> Recipe:
-    """The first GAN's networks with one-hot labels beside z and beside x, both by SGD (Mirza and Osindero 2014).
+    """The first GAN's networks with labels beside z and beside x (Mirza and Osindero 2014).
 
     Where the paper has first layers of their own for labels (1000 units beside 200 for z in G, 50 beside 240 for x in D),
-    here one first layer reads both, as wide. Latents are normal, not uniform; G has no dropout; momentum stays where it
-    began, the joint layer of D has 5 pieces instead of 4.
+    here one first layer reads both, as wide, and labels are learned codes of 50: one-hot ones were too faint beside
+    the rest, and digits came whatever was asked for. Adam instead of the paper's SGD from a rate of 0.1, with which D
+    ran away within 400 steps of MNIST or G drew ones and zeros alone. Latents are normal, not uniform; G has no dropout;
+    the joint layer of D has 5 pieces instead of 4.
     """
-    # 0.1 divided by 1.00004 at every step, down to 1e-6: whatever the length of the training
-    rate = use("exponential", start=0.1, end=1e-6, steps=287_800)
     changed = gan2014().override(
-        "conditional=true", "tricks.concat-labels={}", "D.input_dropout=0.0", "D.hidden=[290, 240]",
-        **{f"players.{p}.lr": rate for p in "DG"},
+        "conditional=true", "tricks.concat-labels.embed=50", "D.input_dropout=0.0", "D.hidden=[290, 240]",
+        players={p: use("adam", lr=2e-4, beta1=0.5, beta2=0.999) for p in "DG"},
     )  # fmt: skip
     return Recipe("cgan", changed.tree)
 
