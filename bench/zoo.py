@@ -38,7 +38,7 @@ MINUTES, GPU_MINUTES = 3.0, 8.0  # of training a cell
 SAMPLES, FEW = 2_560, 512  # twice the dimensions of the network, which a Frechet distance needs; enough for a kernel's
 REFERENCE = 2_560
 FEATURES = "mobilenetv2"
-PICTURED = 32
+PICTURED = 30
 MARGIN = 0.5  # a recipe works when its distance is under this share of an untrained generator's and of the mean image's
 
 Say = Callable[[str], None]

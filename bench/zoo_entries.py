@@ -18,7 +18,6 @@ JOINT = (*THIN, "E.width=16", "batch=64", "players.D.lr=5e-4", "players.GE.lr=5e
 NARROW = ("G.width=8", "G.widest=64", "D.width=8", "D.widest=64", "batch=32")
 QUICK = ("players.D.lr=1e-3", "players.G.lr=5e-4")  # the papers' steps are of a hundred times as many
 THRICE = ("players.D.lr=3e-3", "players.G.lr=3e-3")  # of the papers' 1e-3, for the same reason
-NARROW_VIT = ("players.D.lr.start=1.3e-3", "players.G.lr.start=1.3e-3")  # goes with 1 / width
 TURN = (*NARROW, *QUICK, "d_steps=1")  # theirs play two or five of D's turns to one of G's: for G time is over early
 STYLE = ("G.width=16", "G.widest=64", "D.width=16", "D.widest=64", "G.z=64", "G.w=64")
 THINNER = ("G.width=8", "G.widest=32", "D.width=8", "D.widest=64", "G.z=64", "G.w=64", "G.frame=4", "batch=16")
@@ -67,5 +66,5 @@ ENTRIES: dict[str, Entry] = {
     "stylegan3-r": Entry("eurosat16", THINNER),
     "fastgan": Entry("eurosat16", ("G.width=8", "G.widest=64", "D.width=8", "D.widest=64", "G.z=64", *QUICK)),
     "r3gan": Entry("eurosat16", (*NARROW, "G.group=8", "D.group=8")),
-    "gat": Entry("eurosat16", ("G.width=48", "D.width=48", "G.depth=3", "D.depth=3", "batch=32", *NARROW_VIT)),
+    "gat": Entry("eurosat16", ("G.width=48", "D.width=48", "G.depth=3", "D.depth=3", "batch=16")),
 }
