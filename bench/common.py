@@ -28,7 +28,7 @@ def machine_text(facts: dict[str, Any]) -> str:
     gpu = f", {facts['gpu']}" if "gpu" in facts else ""
     return (
         f"{facts['cpu']}, {facts['cores']} cores, {facts['kernels']}, {bf16}{gpu}, torch {facts['torch']}, "
-        f"Python {facts['python']}, {facts['threads']} threads"
+        f"Python {facts['python']}, {facts['threads']} thread{'' if facts['threads'] == 1 else 's'}"
     )
 
 

@@ -66,5 +66,5 @@ ENTRIES: dict[str, Entry] = {
     "stylegan3-r": Entry("eurosat16", THINNER),
     "fastgan": Entry("eurosat16", ("G.width=8", "G.widest=64", "D.width=8", "D.widest=64", "G.z=64", *QUICK)),
     "r3gan": Entry("eurosat16", (*NARROW, "G.group=8", "D.group=8")),
-    "gat": Entry("eurosat16", ("G.width=48", "D.width=48", "G.depth=3", "D.depth=3", "batch=16")),
+    "gat": Entry("eurosat16", ("G.width=48", "D.width=48", "G.depth=3", "D.depth=3", "batch=32")),
 }
