@@ -12,6 +12,7 @@ import torch
 import gantlet.recipes  # noqa: F401 (importing registers)
 import zoo
 import zoo_page
+from cells import Cells
 from gantlet.core import registry
 from gantlet.core.errors import InputError
 from gantlet.data import open_source, to_uint
@@ -81,3 +82,10 @@ def test_every_recipe_has_its_place_in_the_zoo() -> None:
     assert set(ENTRIES) == set(registry.recipe.parts) - {"auto"}
     assert set(measured()) <= set(ENTRIES)
     assert all(entry.set in zoo.SETS for entry in ENTRIES.values())
+
+
+def test_an_option_that_is_new_and_off_makes_no_stranger_of_a_kept_cell() -> None:
+    kept = Cells("zoo")
+    place = kept.place({"label": "a/b", "recipe": {"players": {"D": {"lr": 1.0}}}})
+    assert kept.place({"label": "a/b", "recipe": {"players": {"D": {"lr": 1.0, "max_norm": None}}}}) == place
+    assert kept.place({"label": "a/b", "recipe": {"players": {"D": {"lr": 1.0, "max_norm": 0.0}}}}) != place
