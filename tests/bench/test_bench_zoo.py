@@ -84,7 +84,10 @@ def test_every_recipe_has_its_place_in_the_zoo() -> None:
     assert all(entry.set in zoo.SETS for entry in ENTRIES.values())
 
 
-def test_an_option_that_is_new_and_off_makes_no_stranger_of_a_kept_cell() -> None:
+def test_an_option_that_is_new_and_off_makes_no_stranger_of_a_kept_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANTLET_CACHE", str(tmp_path))
     kept = Cells("zoo")
     place = kept.place({"label": "a/b", "recipe": {"players": {"D": {"lr": 1.0}}}})
     assert kept.place({"label": "a/b", "recipe": {"players": {"D": {"lr": 1.0, "max_norm": None}}}}) == place
