@@ -19,6 +19,7 @@ from gantlet.core.gradients import Gradient, Grads, Report, add, merge
 from gantlet.core.guard import guarded_step, laid_out_as, may_shrink, refuse_coupling, warn_of_coupling
 from gantlet.core.machine import Ranks, seed_generators
 from gantlet.core.noise import key_of
+from gantlet.core.optimizers import within
 from gantlet.core.when import Now
 
 if TYPE_CHECKING:
@@ -270,8 +271,20 @@ def keep_in_bounds(player: Player, good: Tensor | None = None) -> None:
     if player.clip_weights is None and player.max_norm is None:
         return
     with torch.no_grad():
+        clip, longest = (_bound(player, value, good) for value in (player.clip_weights, player.max_norm))
         for weight in player.weights:
-            weight.copy_(player.bounded(weight, good=good))
+            if clip is not None:
+                weight.clamp_(-clip, clip)
+            if longest is not None and weight.dim() > 1:
+                weight.mul_(within(weight, longest))
+
+
+def _bound(player: Player, value: float | None, good: Tensor | None) -> Tensor | None:
+    """Filled on the device, once for all weights; infinite where `good` is False."""
+    if value is None:
+        return None
+    bound = player.weights[0].new_full((), value)
+    return bound if good is None else torch.where(good, bound, torch.inf)
 
 
 def _apart(game: Game, at: At | None, run: Callable[[], Any], create_graph: bool) -> Any:

@@ -50,20 +50,6 @@ class Player:
         marks = [name for name in ("amsgrad", "momentum") if self.opt.param_groups[0].get(name)]
         return " ".join([type(self.opt).__name__, *marks])
 
-    def bounded(self, weight: Tensor, *, good: Tensor | None = None) -> Tensor:
-        """`weight` brought within this player's bounds: each number within clip_weights, then each row (what one output
-        of a linear layer or a convolution reads) no longer than max_norm (Srivastava et al. 2014, section 5.1).
-
-        `good` False, a 0-d tensor: as it is.
-        """
-        if self.clip_weights is not None:
-            bound = _bound(weight, self.clip_weights, good)
-            weight = weight.clamp(-bound, bound)
-        if self.max_norm is not None and weight.dim() > 1:
-            length = weight.flatten(1).norm(dim=1).clamp(min=1e-30).view(-1, *[1] * (weight.dim() - 1))
-            weight = weight * (_bound(weight, self.max_norm, good) / length).clamp(max=1.0)
-        return weight
-
     def use_scaler(self) -> None:
         """Scale losses so that fp16 gradients do not vanish (Micikevicius et al. 2018, "Mixed precision training")."""
         device = self.weights[0].device
@@ -85,10 +71,14 @@ class Player:
             self.grown.copy_(state["grown"])
 
 
-def _bound(weight: Tensor, value: float, good: Tensor | None) -> Tensor:
-    """The bound on the weight's device; infinite where `good` is False."""
-    bound = weight.new_full((), value)
-    return bound if good is None else torch.where(good, bound, torch.inf)
+def within(weight: Tensor, longest: Tensor | float) -> Tensor:
+    """By what to multiply the rows of a weight [out, in, ...] so that none is longer: at most 1, [out, 1, ...].
+
+    A row is what one output of a linear layer or a convolution reads (max-norm: Srivastava et al. 2014, section 5.1).
+    """
+    length = weight.flatten(1).norm(dim=1).clamp(min=1e-30).view(-1, *[1] * (weight.dim() - 1))
+    factor: Tensor = (longest / length).clamp(max=1.0)
+    return factor
 
 
 def _like(value: Any, weight: Tensor) -> Any:

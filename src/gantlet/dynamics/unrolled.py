@@ -14,7 +14,7 @@ from gantlet.core.engine import Engine
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Data, Game, Turn
 from gantlet.core.gradients import Gradient, add
-from gantlet.core.optimizers import Player
+from gantlet.core.optimizers import Player, within
 from gantlet.core.registry import dynamics
 from gantlet.core.state import State
 from gantlet.core.when import Now, at
@@ -123,7 +123,7 @@ def plain(player: Player, lr: float) -> Step:
             if weight not in moving:
                 moving[weight] = player.opt.state[weight].get("momentum_buffer", torch.zeros_like(grad)).clone()
             grad = moving[weight] = rate * moving[weight] + grad
-        return player.bounded(value - lr * grad)
+        return _bounded(player, value - lr * grad)
 
     return step
 
@@ -146,7 +146,7 @@ def adam(player: Player, lr: float) -> Step:
         most = torch.maximum(most, v) if group["amsgrad"] else v
         kept[weight] = m, v, most, t
         root = (most / (1 - beta2**t)).clamp(min=TINY).sqrt()
-        return player.bounded(value - lr * (m / (1 - beta1**t)) / (root + eps))
+        return _bounded(player, value - lr * (m / (1 - beta1**t)) / (root + eps))
 
     return step
 
@@ -161,7 +161,7 @@ def rmsprop(player: Player, lr: float) -> Step:
         if weight not in kept:
             kept[weight] = player.opt.state[weight].get("square_avg", torch.zeros_like(grad)).clone()
         kept[weight] = v = alpha * kept[weight] + (1 - alpha) * grad.square()
-        return player.bounded(value - lr * grad / (v.clamp(min=TINY).sqrt() + eps))
+        return _bounded(player, value - lr * grad / (v.clamp(min=TINY).sqrt() + eps))
 
     return step
 
@@ -170,3 +170,9 @@ RULES: dict[type[torch.optim.Optimizer], Callable[[Player, float], Step]] = {
     torch.optim.Adam: adam,
     torch.optim.RMSprop: rmsprop,
 }
+
+
+def _bounded(player: Player, value: Tensor) -> Tensor:
+    if player.clip_weights is not None:
+        value = value.clamp(-player.clip_weights, player.clip_weights)
+    return value if player.max_norm is None or value.dim() < 2 else value * within(value, player.max_norm)
