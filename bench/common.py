@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gantlet.core.errors import GantletError
+from gantlet.core.errors import GantletError, InputError
 from gantlet.core.machine import describe_machine, fast_bf16
 from gantlet.runs.session import Outcome
 
@@ -39,6 +39,15 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def source_in(data: str, folder: str) -> str:
+    """The SOURCE of a set in the folder that --data names: its own folder, or the one archive in that."""
+    place = Path(data) / folder
+    if not place.exists():
+        raise InputError(f"--data {data}: {folder} is not there; use a folder that holds it")
+    archives = sorted(place.glob("*.tar*")) + sorted(place.glob("*.zip"))
+    return str(archives[0] if len(archives) == 1 else place)
 
 
 def in_turn(

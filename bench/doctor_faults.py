@@ -118,8 +118,8 @@ def stuck(bed: Bedside) -> None:
 
 
 def loud_logits(game: Any) -> None:
-    """Logits of ten thousand, in half precision."""
-    critic_of(game).body[-1].register_forward_hook(lambda module, args, out: 1e4 * out)
+    """Logits of ten thousands, in half precision."""
+    critic_of(game).body[-1].register_forward_hook(lambda module, args, out: 1e6 * out)
 
 
 def critic_of(game: Any) -> Any:
@@ -262,10 +262,11 @@ FAULTS: dict[str, Case] = {
     "lr-huge": Case("exploding", ("large-steps", "latent-ignored", "diverged", "collapse", "dead-units", "limit-cycle",
                                   "nonfinite"),
                     changes=_lr(0.5, 0.5)),
-    "simultaneous-sgd": Case("limit-cycle", ("collapse", "underpowered", "overpowered"),
+    "simultaneous-sgd": Case("limit-cycle", ("collapse", "underpowered", "overpowered", "nonfinite"),
                              changes={**FREE, "dynamics": "simultaneous",
                                       "players": {p: {"use": "sgd", "lr": 0.5} for p in ("D", "G")}}),
-    "momentum": Case("limit-cycle", ("collapse", "exploding"), changes={**FREE, **_both(beta1=0.95, lr=5e-3)}),
+    "momentum": Case("limit-cycle", ("collapse", "exploding", "overpowered"),
+                     changes={**FREE, **_both(beta1=0.95, lr=5e-3)}),
     "wgan-free": Case("limit-cycle", ("unbounded", *WILD), changes={**FREE, "adversarial": "wasserstein", **_both(lr=1e-2)}),
     "gamma-huge": Case("stiff", ("limit-cycle",), changes={"penalties.r1.gamma": 1e3, "penalties.r2.gamma": 1e3}),
     "latent-zero": Case("latent-ignored", ("collapse",), game=no_latent, code=True),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,11 +17,13 @@ import gantlet.games
 import gantlet.losses
 import gantlet.nets
 import gantlet.tricks  # noqa: F401 (importing registers)
+from cells import Cells
+from common import source_in
 from gantlet.core.game import Batch, Data, Spec
-from gantlet.core.noise import key_of
+from gantlet.core.noise import key_of, uniform
 from gantlet.core.recipe import Recipe
 from gantlet.core.registry import use
-from gantlet.data import open_source
+from gantlet.data import Dataset, open_source
 from gantlet.data.toys import toy_modes
 
 POINTS = 20_000  # rows of a toy that are trained on
@@ -79,11 +82,16 @@ class Feed(Data):
 class Bed(NamedTuple):
     """A set: what is read, and what is changed of the base."""
 
-    source: str
+    source: str  # of a set that comes with the package; "": it is in `folder` of --data
     changes: Mapping[str, Any] = {}
     steps: int = 600
     sigma: float = 0.0  # of a mode; 0: modes are not what it is judged by
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Sequence[int] = (0,)  # of what nothing is wrong with; faults have the first one
+    folder: str = ""
+
+    @property
+    def images(self) -> bool:
+        return not self.source.startswith("toy:")
 
     @property
     def modes(self) -> Tensor:
@@ -96,12 +104,15 @@ DEEP = {"G.hidden": [64, 64, 64], "D.hidden": [64, 64, 64]}
 # dev: thresholds may be set by what is seen here; everything else is held out from that, with seeds of its own
 BEDS = {
     "ring": Bed("toy:ring?sigma=0.05", sigma=0.05),
-    "grid": Bed("toy:grid?modes=25&spacing=0.6&sigma=0.08", {**DEEP, "G.z": 8, "G.bits": 8}, 1_000, 0.08, (10, 11, 12)),
-    "swissroll": Bed("toy:swissroll?sigma=0.5", {**DEEP, "G.bits": 0}, 1_000, seeds=(20, 21, 22)),
-    "digits": Bed("digits", DENSE, steps=1_000, seeds=(30, 31, 32)),
-    "mnist": Bed("", DENSE, steps=1_000, seeds=(40, 41, 42)),  # its source is --data
+    "grid": Bed(
+        "toy:grid?modes=25&spacing=0.6&sigma=0.08", {**DEEP, "G.z": 8, "G.bits": 8}, 1_000, 0.08, range(100, 112)
+    ),
+    "swissroll": Bed("toy:swissroll?sigma=0.5", {**DEEP, "G.bits": 0}, 1_000, seeds=range(200, 212)),
+    "digits": Bed("digits", DENSE, steps=1_000, seeds=range(300, 312)),
+    "mnist": Bed("", DENSE, steps=1_000, seeds=(400,), folder="mnist"),
+    "strokes": Bed("strokes", DENSE, steps=1_000, seeds=(50,)),
 }
-DEV = ("ring",)
+DEV = ("ring", "strokes")
 
 
 def base(name: str) -> Recipe:
@@ -129,12 +140,35 @@ def base(name: str) -> Recipe:
     return Recipe(f"doctor-{name}", tree).override(**bed.changes)
 
 
+def opened(name: str, folder: str, split: str = "train") -> Dataset:
+    """A split of a set; `folder` holds those that do not come with the package."""
+    bed = BEDS[name]
+    source = {"": lambda: source_in(folder, bed.folder), "strokes": strokes}.get(bed.source, lambda: bed.source)()
+    return open_source(source).with_split(split)
+
+
+def strokes(count: int = 6_000, side: int = 8) -> str:
+    """A set of images that thresholds may be set on: strokes in ten directions, which move, bend and fade. Kept as npz."""
+    place = Cells("doctor").folder / "strokes.npz"
+    if not place.is_file():
+        y = torch.arange(count) % 10
+        u = uniform((5,), count, key=("strokes",)).sub(0.5).unsqueeze(2).unsqueeze(3)  # [N, 5, 1, 1] of -.5 to .5
+        turn, off, reach, bend, fade = u.unbind(1)
+        angle = (y.view(-1, 1, 1) + 0.6 * turn) * torch.pi / 10
+        at = torch.linspace(-1, 1, side)
+        along = at.view(1, 1, -1) * angle.cos() + at.view(1, -1, 1) * angle.sin()
+        across = at.view(1, -1, 1) * angle.cos() - at.view(1, 1, -1) * angle.sin() - 0.4 * off - 0.5 * bend * along**2
+        ink = (1 - 0.4 * (fade + 0.5)) * torch.exp(-((across / 0.22) ** 2) - (along / (0.9 + 0.3 * reach)) ** 4)
+        np.savez(place, x=(255 * ink).round().to(torch.uint8).numpy(), y=y.numpy())
+    return str(place)
+
+
 @cache
-def tables(name: str, source: str) -> tuple[Table, Table]:
+def tables(name: str, folder: str) -> tuple[Table, Table]:
     """The rows that are trained on, and those that are held out."""
     found = []
-    for split, most in (("", POINTS), ("#test", HELD)):
-        data = open_source((source or BEDS[name].source) + split)
+    for split, most in (("train", POINTS), ("test", HELD)):
+        data = opened(name, folder, split)
         rows = data.rows(torch.arange(min(most, len(data))))
         found.append(Table(rows.x, rows.y))
     return found[0], found[1]

@@ -34,7 +34,7 @@ class Health:
 Judge = Callable[[Game, float], Health]  # (game, unit of its samples)
 
 
-def judge_of(name: str, source: str, fed: Table, *, uneven: bool = False) -> Judge:
+def judge_of(name: str, folder: str, fed: Table, *, uneven: bool = False) -> Judge:
     """How a set is judged that was trained on these rows; `uneven`: their shares are the right ones."""
     if len(BEDS[name].modes):
         return lambda game, unit: of_modes(name, samples(game, FEW) / unit, fed if uneven else None)
@@ -42,7 +42,7 @@ def judge_of(name: str, source: str, fed: Table, *, uneven: bool = False) -> Jud
         return lambda game, unit: of_curve(name, samples(game, FEW) / unit)
     from doctor_images import judge_images
 
-    return judge_images(name, source, fed)
+    return judge_images(name, folder, fed)
 
 
 def samples(game: Game, n: int) -> Tensor:

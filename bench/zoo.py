@@ -21,7 +21,7 @@ import torch
 
 import zoo_page
 from cells import Cells, Clock, given
-from common import machine
+from common import machine, source_in
 from gantlet import api
 from gantlet.core import registry
 from gantlet.core.errors import GantletError, InputError, nearest
@@ -134,15 +134,6 @@ def _order(known: dict[str, Any]) -> list[str]:
     return sorted(known, key=lambda k: (sets.index(known[k]["set"]), known[k].get("kd", float("inf"))))
 
 
-def source_of(folder: str, name: str) -> str:
-    """The SOURCE of a set: its folder, or the one archive in it."""
-    place = Path(folder) / SETS[name].folder
-    if not place.exists():
-        raise InputError(f"--data {folder}: {SETS[name].folder} is not there, which holds the set {name!r}")
-    archives = sorted(place.glob("*.tar*")) + sorted(place.glob("*.zip"))
-    return str(archives[0] if len(archives) == 1 else place)
-
-
 # ---- a cell -------------------------------------------------------------------------------------------------------
 
 
@@ -158,7 +149,7 @@ def _content(source: str, size: int | None) -> str:
 
 def _facts(cell: Cell, data: str, budget: float, device: torch.device) -> dict[str, Any]:
     """What a cell is measured from."""
-    source = source_of(data, cell.set)
+    source = source_in(data, SETS[cell.set].folder)
     tree = {k: v for k, v in cell.recipe(source).tree.items() if k not in ("data", "steps")}
     known = _content(source, SETS[cell.set].size)
     how = {"budget": budget, "samples": SAMPLES, "few": FEW, "reference": REFERENCE, "features": FEATURES}
@@ -175,7 +166,7 @@ def _current(found: dict[str, Any], data: str, budget: float, device: torch.devi
 
 
 def _measured(cell: Cell, kept: Cells, data: str, budget: float, device: torch.device, say: Say, clock: Clock) -> None:
-    facts, source = _facts(cell, data, budget, device), source_of(data, cell.set)
+    facts, source = _facts(cell, data, budget, device), source_in(data, SETS[cell.set].folder)
     if kept.find(facts) is not None:
         return
     recipe, folder = cell.recipe(source), kept.place(facts).with_suffix("")

@@ -18,7 +18,7 @@ from doctor_controls import CONTROLS, ODDITIES
 from doctor_faults import FAULTS
 from doctor_play import Bedside
 from doctor_scores import Judged, wilson
-from doctor_sets import BEDS, Feed, Table, base, tables
+from doctor_sets import BEDS, DEV, Feed, Table, base, tables
 from gantlet.core.errors import InputError
 from gantlet.core.train import train
 from gantlet.doctor import Window
@@ -54,24 +54,35 @@ def weights(bed: Bedside, player: str) -> list[torch.Tensor]:
 def test_what_there_is_to_measure() -> None:
     assert len(FAULTS) >= 35 and len(CONTROLS) >= 12 and len(QUICK) == 20 and {*QUICK, *ON_MNIST} <= set(CASES)
     assert sum(c in FAULTS for c in ON_MNIST) == 12 and sum(c in CONTROLS for c in ON_MNIST) == 6
-    full = plan(quick=False, data="digits")
+    full = plan(quick=False, data="folder")
     assert {one.set for one in full} == set(BEDS) and "mnist" not in {one.set for one in plan(quick=False, data=None)}
     seeds = [{one.seed for one in full if one.set == name} for name in BEDS]
     assert sum(map(len, seeds)) == len(set().union(*seeds)), "sets have seeds of their own"
     assert all(one.recipe["steps"] <= 1_500 for one in full)
+    held = [one for one in full if one.set not in DEV and one.case not in FAULTS]
+    assert len(held) > 600, "two thirds of which must be healthy for 400"
 
 
 def test_cells_are_chosen_by_any_part_of_their_name() -> None:
     every = plan(quick=False, data=None)
     assert {one.set for one in chosen(every, ["grid"])} == {"grid"}
-    assert [one.label for one in chosen(every, ["ring/nan/1", "ring/nan"])] == [
-        "ring/nan/1",
-        "ring/nan/0",
-        "ring/nan/2",
+    assert [one.label for one in chosen(every, ["grid/slow/101", "grid/slow"])][:3] == [
+        "grid/slow/101",
+        "grid/slow/100",
+        "grid/slow/102",
     ]
-    assert {one.set for one in chosen(every, ["checkerboard"])} == {"digits"}
+    assert {one.set for one in chosen(every, ["checkerboard"])} == {"digits", "strokes"}
     with pytest.raises(InputError, match=r"--cell ring/nam: no such cell; did you mean 'ring/nan'"):
         chosen(every, ["ring/nam"])
+
+
+def test_strokes_are_pictures_of_ten_kinds_and_always_the_same() -> None:
+    train, held = tables("strokes", "")
+    assert train.x.shape[1:] == (1, 8, 8) and train.y is not None and set(train.y.tolist()) == set(range(10))
+    assert float(train.x.min()) == -1 and float(train.x.amax((1, 2, 3)).min()) > -0.5, "each has ink"
+    tables.cache_clear()
+    again, _ = tables("strokes", "")
+    assert torch.equal(again.x, train.x) and len(held.x) > 100
 
 
 # ---- faults ---------------------------------------------------------------------------------------------------------

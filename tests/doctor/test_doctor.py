@@ -131,6 +131,11 @@ def test_a_window_is_means_and_deviations_and_what_the_gap_does() -> None:
     assert made.values["D.gap.acf1"] == pytest.approx(-0.99) and made.values["D.gap.acf2"] == pytest.approx(0.98)
 
 
+def test_a_window_without_rows_is_where_it_was_closed() -> None:
+    """Training stopped right after a window had ended: the alarm is of that step, not of step 0."""
+    assert window([], [], {"alarm.D.r1": 201.0}, batch=8, step=200)[:2] == (200, 200)
+
+
 def test_what_is_not_finite_is_left_out_of_a_mean_and_kept_as_none() -> None:
     made = window([Row(1, {"a": math.nan, "b": 1.0}), Row(2, {"a": math.inf, "b": math.nan})], [], {}, batch=1)
     assert math.isnan(made.values["a"]) and made.values["b"] == 1.0

@@ -192,6 +192,16 @@ def test_reals_are_out_of_range_only_of_samples_that_are_bounded(vitals: dict[st
     assert bool(judged("range", vitals)) is found
 
 
+@pytest.mark.parametrize(
+    ("shares", "found"),
+    [((0.9, 0.9, 0.51), True), ((0.9, 0.9, 0.49), False), ((0.9, 0.4, 0.9), False), ((0.9, 0.9), False)],
+)
+def test_a_bound_below_one_shows_by_what_stays_out_of_reach(shares: tuple[float, ...], found: bool) -> None:
+    """In each of three windows of 100 steps half of the reals' values are beyond all samples."""
+    vitals = [beyond(share, 0.0, 0.76, 5.4) for share in shares]
+    assert bool(judged("range", *vitals, steps=(100, 200, 300))) is found
+
+
 def told(gap: float, held: float, auc: float) -> dict[str, float]:
     return {"probe.train_fake_gap": gap, "probe.held_gap": held, "probe.held_auc": auc}
 

@@ -86,12 +86,12 @@ class Doctor:
         self.close(more)
         self.heed(state, self.diagnosis)
 
-    def close(self, more: Mapping[str, float] | None = None) -> list[Finding]:
-        """End the window here; answers what is newly believed."""
+    def close(self, more: Mapping[str, float] | None = None, *, step: int = 0) -> list[Finding]:
+        """End the window here; answers what is newly believed. `step`: where that is, if nothing was looked at in it."""
         rows = self._fetched()
         if not (rows["pulse"] or rows["look"] or more):
             return []
-        made = window(rows["pulse"], rows["look"], {**(more or {}), **self._still()}, batch=self.about.batch)
+        made = window(rows["pulse"], rows["look"], {**(more or {}), **self._still()}, batch=self.about.batch, step=step)
         self.kept = {"pulse": [], "look": []}
         self.write(made.to_json())
         new = self.diagnosis.see(made)
@@ -107,7 +107,7 @@ class Doctor:
             for label, step in zip(labels, steps.tolist())
             if step != NEVER
         }
-        return self.close(first)
+        return self.close(first, step=state.now.step)
 
     def _still(self) -> dict[str, float]:
         """still_at.TURN.k: the k-th weight of its player has had no gradient at all in the last look."""

@@ -28,8 +28,10 @@ class Window(NamedTuple):
         return cls(int(record["first"]), int(record["last"]), values)
 
 
-def window(pulses: Sequence[Row], looks: Sequence[Row], more: Mapping[str, float], *, batch: int) -> Window:
-    """One window of the rows of some steps; `more` is what was measured once in it."""
+def window(
+    pulses: Sequence[Row], looks: Sequence[Row], more: Mapping[str, float], *, batch: int, step: int = 0
+) -> Window:
+    """One window of the rows of some steps; `more` is what was measured once in it, at `step` where there are no rows."""
     values = {**_moments(looks), **_moments(pulses)}
     for turn in {name.rpartition(".")[0] for name in values if name.endswith(".auc")}:
         values |= {f"{turn}.{k}": v for k, v in _gap(turn, pulses, values, batch).items()}
@@ -37,7 +39,7 @@ def window(pulses: Sequence[Row], looks: Sequence[Row], more: Mapping[str, float
     steps = [row.step for row in (*pulses, *looks)]
     # rounded as it is written down, so that judging the log again comes to the same
     found = {k: math.nan if (s := _short(v)) is None else s for k, v in {**values, **more}.items()}
-    return Window(min(steps, default=0), max(steps, default=0), found)
+    return Window(min(steps, default=step), max(steps, default=step), found)
 
 
 def _moments(rows: Iterable[Row]) -> dict[str, float]:

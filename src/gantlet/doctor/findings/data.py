@@ -7,6 +7,7 @@ import math
 import statistics
 
 from gantlet.doctor.finding import Measure, Remedy, Seen, Sign, detects
+from gantlet.doctor.trends import since
 
 # ---- the same rows again ----------------------------------------------------------------------------------------------
 
@@ -103,30 +104,28 @@ def into_range(seen: Seen, sign: Sign) -> Remedy:
 
 
 @detects("data", into_range, name="range")
-def range_(seen: Seen, *, outside: float = 0.2, pressed: float = 0.3, size: float = 1.05) -> Sign | None:
+def range_(
+    seen: Seen, *, outside: float = 0.2, pressed: float = 0.3, size: float = 1.05, most: float = 0.5, stuck: int = 200
+) -> Sign | None:
     """Reals lie beyond what the generator can make: its values are pressed against a bound of 1, as those of tanh are, and
-    many of the reals' are larger.
+    many of the reals' are larger; or half of the reals' are beyond all of its values for 200 steps.
 
     The critic needs to look at nothing but the size of a value to tell the two apart. The generator does what it can and
     saturates, where its gradient vanishes.
     """
     beyond, edge = seen.d("outside"), seen.d("edge")
     # the reals' own size tells data beyond the bound from pictures that are mostly black and white, at the bound itself
-    if beyond > outside and edge > pressed and seen.d("fake_size") <= 1.0 and seen.d("real_size") > size:
-        return Sign(
-            (
-                Measure(
-                    "share of the reals' values beyond all of the samples'",
-                    beyond,
-                    high=outside,
-                    vital=_of(seen, "outside"),
-                ),
-                Measure(
-                    "share of the samples' values within 0.01 of 1 or -1", edge, high=pressed, vital=_of(seen, "edge")
-                ),
-            ),
-            "real rows",
-        )
+    if not (beyond > outside and seen.d("fake_size") <= 1.0 and seen.d("real_size") > size):
+        return None
+    out = Measure(
+        "share of the reals' values beyond all of the samples'", beyond, high=outside, vital=_of(seen, "outside")
+    )
+    if edge > pressed:
+        at = Measure("share of the samples' values within 0.01 of 1 or -1", edge, high=pressed, vital=_of(seen, "edge"))
+        return Sign((out, at), "real rows")
+    # a bound may lie below 1, and what comes before it may never reach it
+    if seen.step > stuck and min(since(seen, _of(seen, "outside"), stuck // 2)) > most:
+        return Sign((out._replace(high=most),), "real rows")
     return None
 
 

@@ -12,6 +12,7 @@ from gantlet.doctor.settings import bounded
 from gantlet.doctor.trends import before, critic, generator, length, player, rising, since
 
 _SETTLED = 200  # steps in which every game drifts: G begins as one blob that D tells from anything
+_DRIFTS = 300  # ... and after which a swing must fall, if it is to come to rest
 
 
 @detects("dynamics", remedies.softer_penalty, remedies.tame_rates, remedies.slower_critic, hold=2)
@@ -45,35 +46,37 @@ def stiff(seen: Seen, *, back: float = 0.3, noise: float = 3.0, again: float = 0
     remedies.lookahead,
     remedies.stronger_penalty,
     remedies.slower_both,
-    hold=2,
-    warm=_SETTLED,
+    hold=3,
+    warm=_DRIFTS,
 )
-def limit_cycle(seen: Seen, *, swing: float = 4.0, settling: float = 0.6) -> Sign | None:
-    """The players circle: the critic's advantage, or the middle of the samples, swings more than 4 times as far as
-    batches differ by chance, comes back, and does not settle (Mescheder, Geiger and Nowozin 2018).
+def limit_cycle(seen: Seen, *, chance: float = 4.0, share: float = 0.4, settling: float = 0.5) -> Sign | None:
+    """The players circle: the critic's advantage, or the middle of the samples, swings over 4 times as far as
+    batches differ by chance and by .4 of the spread of either, comes back, and does not settle (Mescheder, Geiger and
+    Nowozin 2018).
 
     Each player runs from where the other is now. Without damping they go round the solution and never reach it: samples
     jump from mode to mode. A penalty on the critic's slope damps the turn; momentum and simultaneous moves feed it.
     """
-    found = [m for m, name in _swings(seen) if m.value > swing and not _settles(seen, name, settling)]
-    if not found or fake_slope(seen) is not None:  # a slope that grows throws samples about by itself
+    if fake_slope(seen) is not None:  # a slope that grows throws samples about by itself
         return None
-    worst = max(found, key=lambda m: m.value)
-    return Sign((worst._replace(high=swing), *(m._replace(high=swing) for m in found if m is not worst)))
+    found = [
+        m for m in _swings(seen, chance, share) if m.value > (m.high or 0) and not _settles(seen, m.vital, settling)
+    ]
+    return Sign(tuple(sorted(found, key=lambda m: -m.value))) if found else None
 
 
-def _swings(seen: Seen) -> Iterator[tuple[Measure, str]]:
-    """What swings and comes back, in units of what chance does, with the name of its deviation."""
-    gap = critic(seen, "gap")
+def _swings(seen: Seen, chance: float, share: float) -> Iterator[Measure]:
+    """What swings and comes back, in units of what chance does in a batch."""
+    gap, rows = critic(seen, "gap"), seen.about.batch
     if seen.about.ordered and seen.now(f"{gap}.acf1") > 0 and _returns(seen, gap):
-        yield Measure("swing of the critic's advantage", seen.now(f"{gap}.z"), vital=f"{gap}.z"), f"{gap}.std"
+        most = max(chance, share * math.sqrt(rows / 2))  # the difference of two means of n rows
+        yield Measure("swing of the critic's advantage", seen.now(f"{gap}.z"), high=most, vital=f"{gap}.z")
     k = 0
     while (width := seen.d(f"width.{k}")) == width:
         at = critic(seen, f"fake_at.{k}")
-        noise = width / math.sqrt(seen.about.batch)
-        if noise > 0 and _returns(seen, at):
-            value = seen.now(f"{at}.std") / noise
-            yield Measure("swing of the samples' middle", value, vital=critic(seen, "centre.z")), f"{at}.std"
+        if width > 0 and _returns(seen, at):
+            value, most = seen.now(f"{at}.std") / width * math.sqrt(rows), max(chance, share * math.sqrt(rows))
+            yield Measure("swing of the samples' middle", value, high=most, vital=critic(seen, "centre.z"))
         k += 1
 
 
@@ -83,8 +86,9 @@ def _returns(seen: Seen, name: str, most: float = 2.0) -> bool:
 
 
 def _settles(seen: Seen, name: str, least: float) -> bool:
-    """Has it fallen well below what it was in the window before?"""
-    return seen.now(name) < least * before(seen, name)
+    """Has it fallen well below its largest since every game has drifted? Images take far longer to come to rest than
+    points do, yet their swing falls from window to window."""
+    return seen.now(name) < least * max(since(seen, name, _DRIFTS))
 
 
 @detects("dynamics", remedies.amsgrad, remedies.decaying_rates, remedies.slower_both, hold=2, warm=500)
