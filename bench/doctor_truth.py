@@ -12,7 +12,7 @@ from torch import Tensor
 
 from doctor_sets import BEDS, Table, tables
 from gantlet.core.game import Game
-from gantlet.metrics.curve import curve
+from gantlet.metrics.curve import Curve
 from gantlet.metrics.modes import modes
 from seeds import drawn
 
@@ -78,15 +78,15 @@ def _kl(fake: Tensor, centres: Tensor, radius: float, shares: Table) -> float:
 
 
 @cache
-def _curve_real(name: str) -> Tensor:
-    return tables(name, "")[0].x[:10_000]
+def _curve(name: str) -> Curve:
+    return Curve(tables(name, "")[0].x[:10_000], bins=BINS)
 
 
 def of_curve(name: str, fake: Tensor) -> Health:
     """Every bin of the curve has at least 0.2 of its share, KL at most 0.1."""
     if (lost := bad(fake)) is not None:
         return lost
-    got: dict[str, Any] = curve(_curve_real(name), fake, bins=BINS)
+    got: dict[str, Any] = _curve(name).against(fake)
     numbers = {k: float(got[k]) for k in ("solid_bins", "kl", "off", "sliced_w2")}
     fine = got["solid_bins"] == got["of"] and got["kl"] <= KL
     return Health(bool(fine), got["solid_bins"] / got["of"] * (1 - got["off"]), numbers)

@@ -36,30 +36,45 @@ def curve(
     the real points. `solid_bins` hold at least 0.2 of their real share. A bin only the fakes have counts as half a real
     point; `kl_floor` is (bins - 1) / 2N; `distance` is the mean, `off` the share of points that hit nothing.
     """
-    line = torch.as_tensor(vertices, dtype=torch.float64) if vertices is not None else swissroll()
-    if line.ndim != 2 or line.shape[1] != 2 or len(line) < 2:
-        raise InputError(f"vertices are at least two points [K, 2] of the curve, these are {list(line.shape)}")
-    r, f = (_points(side, batch) for side in (real, fake))
-    (r_far, r_bin), (f_far, f_bin) = (_placed(side, line, bins, batch) for side in (r, f))
-    hit = f_far <= float(r_far.quantile(0.99) if len(r_far) < 2**24 else r_far.max())
-    counts = torch.bincount(f_bin[hit], minlength=bins).double()
-    p, q = (
-        torch.bincount(f_bin, minlength=bins).double() / len(f),
-        torch.bincount(r_bin, minlength=bins).double() / len(r),
-    )
-    return {
-        "bins": int((counts > 0).sum()),
-        "solid_bins": int((counts / len(f) >= (0.2 * q).clamp(min=1e-12)).sum()),
-        "of": bins,
-        "kl": divergence(p, torch.where((p > 0) & (q == 0), 0.5 / len(r), q)),
-        "kl_floor": (bins - 1) / (2 * len(f)),
-        "distance": float(f_far.mean()),
-        "real_distance": float(r_far.mean()),
-        "off": float((~hit).double().mean()),
-        "sliced_w2": sliced_w2(r, f),
-        "fake_count": len(f),
-        "warning": "",
-    }
+    return Curve(real, vertices=vertices, bins=bins, batch=batch).against(fake)
+
+
+class Curve:
+    """The real points of `curve`, which is the same for every set of fakes they are compared with."""
+
+    def __init__(
+        self, real: Source, *, vertices: list[tuple[float, float]] | None = None, bins: int = 50, batch: int = 4096
+    ) -> None:
+        self.line = torch.as_tensor(vertices, dtype=torch.float64) if vertices is not None else swissroll()
+        if self.line.ndim != 2 or self.line.shape[1] != 2 or len(self.line) < 2:
+            raise InputError(f"vertices are at least two points [K, 2] of the curve, these are {list(self.line.shape)}")
+        self.bins, self.batch = bins, batch
+        self.points = _points(real, batch)
+        far, place = _placed(self.points, self.line, bins, batch)
+        self.share = torch.bincount(place, minlength=bins).double() / len(far)
+        self.mean = float(far.mean())
+        self.limit = float(far.quantile(0.99) if len(far) < 2**24 else far.max())
+
+    def against(self, fake: Source) -> dict[str, Any]:
+        """What `curve` answers."""
+        f = _points(fake, self.batch)
+        far, place = _placed(f, self.line, self.bins, self.batch)
+        hit, q = far <= self.limit, self.share
+        counts = torch.bincount(place[hit], minlength=self.bins).double()
+        p = torch.bincount(place, minlength=self.bins).double() / len(f)
+        return {
+            "bins": int((counts > 0).sum()),
+            "solid_bins": int((counts / len(f) >= (0.2 * q).clamp(min=1e-12)).sum()),
+            "of": self.bins,
+            "kl": divergence(p, torch.where((p > 0) & (q == 0), 0.5 / len(self.points), q)),
+            "kl_floor": (self.bins - 1) / (2 * len(f)),
+            "distance": float(far.mean()),
+            "real_distance": self.mean,
+            "off": float((~hit).double().mean()),
+            "sliced_w2": sliced_w2(self.points, f),
+            "fake_count": len(f),
+            "warning": "",
+        }
 
 
 def swissroll(*, scale: float = 7.5, pieces: int = 500) -> Tensor:

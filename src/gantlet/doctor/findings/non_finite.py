@@ -30,7 +30,9 @@ def nonfinite(seen: Seen) -> Sign | None:
     alarms = [(v, name) for name, v in seen.windows[-1].values.items() if name.startswith("alarm.")]
     if alarms:
         step, name = min(alarms)
-        return Sign((Measure("the first step with a number that is not finite", step),), name.removeprefix("alarm."))
+        what = name.removeprefix("alarm.")
+        shows = f"{what.partition('.')[0]}.gradient"  # its curve ends there
+        return Sign((Measure("the first step with a number that is not finite", step, vital=shows),), what)
     silent = sorted(
         name for name, v in seen.windows[-1].values.items() if math.isnan(v) and _must_be_finite(seen, name)
     )
