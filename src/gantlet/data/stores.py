@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +104,15 @@ def arranged(where: str, store: Store, say: Say) -> Store:
     return Arranged(store, (channels, height, width), dtype, lambda x: x.transpose(0, 3, 1, 2))
 
 
+def _into_range(low: float, high: float) -> str:
+    """The way out for floats of another range, or that are none."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "leave out the images that hold NaN or infinity"
+    if low >= 0 and 1.001 < high <= 255:
+        return "store them as uint8, or divide by 127.5 and take 1 away"
+    return f"divide them by {max(-low, high):g}"
+
+
 def _stored_as(where: str, store: Store) -> np.dtype[Any]:
     native = store.dtype.newbyteorder("=")
     if native in (np.uint8, np.uint16):
@@ -111,5 +121,8 @@ def _stored_as(where: str, store: Store) -> np.dtype[Any]:
         raise InputError(f"{where}: images of {native}; give uint8, uint16, or floats in -1..1")
     some = store.take(np.arange(min(256, store.shape[0])))
     if not np.isfinite(some).all() or abs(some).max(initial=0) > 1.001:
-        raise InputError(f"{where}: float images must be finite and in -1..1, found {some.min():g} to {some.max():g}")
+        low, high = float(some.min()), float(some.max())
+        raise InputError(
+            f"{where}: float images must be finite and in -1..1, found {low:g} to {high:g}; {_into_range(low, high)}"
+        )
     return np.dtype(np.float32)
