@@ -6,7 +6,7 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +59,7 @@ class Plan(NamedTuple):
 
 
 class Cell:
-    """SET/METHOD+path=value+...: what is played, on what, with how many seeds."""
+    """SET/METHOD+path=value+...: what is played, on what, with which seeds: +seeds=3 is 0 to 2, +seeds=3-9 goes on."""
 
     def __init__(self, label: str, plan: Plan) -> None:
         name, *changes = label.split("+")
@@ -69,14 +69,43 @@ class Cell:
         if self.method not in plan.methods:
             raise InputError(f"--cell {label}: no method named {self.method!r}; {nearest(self.method, plan.methods)}")
         given = dict(change.partition("=")[::2] for change in changes)
-        count = given.pop("seeds", str(plan.seeds))
-        if not count.isdigit() or not 1 <= int(count) <= 256:
-            raise InputError(f"--cell {label}: seeds={count}; use a whole number from 1 to 256")
-        self.label, self.seeds, self.samples = label, tuple(range(int(count))), plan.samples
+        self.label, self.samples = label, plan.samples
+        self.seeds = tuple(_seeds(label, given.pop("seeds", str(plan.seeds))))
         made = plan.recipe(self.set, self.method)
         self.recipe = made.override(**{path: _said(value) for path, value in given.items()})
         self.facts = {"set": self.set, "recipe": self.recipe.tree, "seeds": len(self.seeds), "samples": self.samples}
-        self.facts |= plan.facts
+        self.facts |= {"first": self.seeds[0] or None, **plan.facts}
+
+
+def _seeds(label: str, text: str) -> range:
+    """3 -> 0, 1, 2; 3-9 -> 3 to 9; InputError for anything else."""
+    first, dash, last = text.partition("-")
+    found = range(int(first), int(last) + 1) if dash and first.isdigit() and last.isdigit() else range(0)
+    found = range(int(first)) if not dash and first.isdigit() else found
+    if not 1 <= len(found) <= 256:
+        raise InputError(f"--cell {label}: seeds={text}; use a whole number from 1 to 256, or the first and last: 3-9")
+    return found
+
+
+def joined(cells: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Cells that differ in nothing but their seeds, as one; those that repeat a seed of a larger one are left out."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    there: dict[tuple[str, int], set[int]] = {}
+    for cell in sorted(cells, key=lambda c: (-c["facts"]["seeds"], c["label"])):
+        label = "+".join(part for part in cell["label"].split("+") if not part.startswith("seeds="))
+        first, count = cell["facts"].get("first") or 0, cell["facts"]["seeds"]
+        mine, key = set(range(first, first + count)), (label, cell["steps"])
+        if "failed" in cell:
+            key = (cell["label"], cell["steps"])
+        if mine & there.setdefault(key, set()):
+            continue
+        there[key] |= mine
+        before = found.get(key)
+        scores = [*(before or {}).get("seeds", []), *cell.get("seeds", [])]
+        found[key] = {**cell, "label": label, "facts": {**cell["facts"], "seeds": len(there[key])}}
+        if scores:
+            found[key]["seeds"] = scores
+    return list(found.values())
 
 
 def given(facts: Any) -> Any:

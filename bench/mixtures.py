@@ -3,7 +3,8 @@
 ring and grid are PacGAN's (Lin et al. 2018; 8 Gaussians of 0.01 on a circle, 25 of 0.05 on a grid), with its networks:
 G 2-400-400-400-400-2 with batch norm, D of three maxout layers of 200 x 5, all from N(0, 0.02), Adam (0.8) of 1e-4,
 batch 100. Its runs are of 400,000 steps. A cell is SET/METHOD, changed by +path=value: `ring/ours+players.G.lr=1e-3`,
-`grid/gan+steps=400000+seeds=4`. Cells that are done are kept in the cache, half a cell is gone on with.
+`grid/gan+steps=400000+seeds=4`; `+seeds=4-9` adds six to those. Cells that are done are kept in the cache, half a cell is
+gone on with.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import gantlet.games
 import gantlet.losses
 import gantlet.nets
 import gantlet.tricks  # noqa: F401 (importing registers)
-from cells import Cell, Cells, Clock, Plan, Say, mean_text, played
+from cells import Cell, Cells, Clock, Plan, Say, joined, mean_text, played
 from common import machine, machine_text
 from gantlet.core.errors import InputError
 from gantlet.core.recipe import Recipe
@@ -212,7 +213,7 @@ def text(table: dict[str, Any]) -> str:
     """The record as the page's markdown: means and standard errors over seeds."""
     lines = [f"Machine: {machine_text(table['machine'])}."]
     for name in SETS:
-        cells = [c for c in table["cells"] if c["set"] == name]
+        cells = joined(c for c in table["cells"] if c["set"] == name)
         columns = columns_of(name)
         if not cells:
             continue

@@ -22,7 +22,7 @@ import gantlet.games
 import gantlet.losses
 import gantlet.nets
 import gantlet.tricks  # noqa: F401 (importing registers)
-from cells import Cell, Cells, Clock, Plan, Say, mean_text, played
+from cells import Cell, Cells, Clock, Plan, Say, joined, mean_text, played
 from common import machine, machine_text
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Data, Spec
@@ -266,7 +266,7 @@ def text(table: dict[str, Any]) -> str:
         f"{floor['kl']:.4f}; under about 1.3 times that nothing more can be ranked.",
     ]
     for name in SETS:
-        cells = [c for c in table["cells"] if c["set"] == name]
+        cells = joined(c for c in table["cells"] if c["set"] == name)
         if not cells:
             continue
         lines += ["", f"| {name} | G, D | steps | seeds | {' | '.join(COLUMNS.values())} |", "|---" * 7 + "|"]

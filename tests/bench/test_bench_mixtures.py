@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ def test_cells_are_measured_once_and_shown(cache: Path) -> None:
     table = mixtures.measure(quick=True, cell=WANTED, say=said.append)
     shown = mixtures.text(table)
     assert [c["label"] for c in table["cells"]] and {c["label"] for c in table["cells"]} == set(WANTED)
-    assert "| pacgan2+G.hidden=[8]+D.hidden=[8]+seeds=3 | 20 | 3 |" in shown
+    assert "| pacgan2+G.hidden=[8]+D.hidden=[8] | 20 | 3 |" in shown
     assert shown.count(" ± ") >= 7 * 3 and "| wgan-gp" not in shown
     assert "| real points | | | 25 | 25 |" in shown and "| real points | | | 8 | 8 |" in shown
     again: list[str] = []
@@ -35,6 +36,23 @@ def test_a_cell_that_diverges_says_so() -> None:
     label = f"ring/gan{SMALL}+players.G.lr=1e30+players.D.lr=1e30"
     shown = mixtures.text(mixtures.measure(quick=True, cell=[label], say=lambda text: None))
     assert "failed: step" in shown and "became NaN or infinite" in shown
+
+
+def test_seeds_are_added_to_those_that_are_done() -> None:
+    plan = mixtures.plan(quick=True)
+    old, new = (plan.chosen([f"ring/gan+seeds={text}"])[0] for text in ("2", "2-4"))
+    assert old.seeds == (0, 1) and new.seeds == (2, 3, 4)
+    assert cells.given(old.facts) == cells.given({k: v for k, v in old.facts.items() if k != "first"})
+
+    def done(cell: cells.Cell, value: float) -> dict[str, Any]:
+        return {"label": cell.label, "facts": cell.facts, "steps": 20, "seeds": [{"kl": value}] * len(cell.seeds)}
+
+    again = done(plan.chosen(["ring/gan+seeds=1-2"])[0], 9.0)
+    failed = {**done(plan.chosen(["ring/gan+seeds=7-8"])[0], 0.0), "failed": "step 3"}
+    del failed["seeds"]
+    one, other = cells.joined([done(old, 1.0), again, failed, done(new, 2.0)])
+    assert sorted(seed["kl"] for seed in one["seeds"]) == [1.0, 1.0, 2.0, 2.0, 2.0] and one["facts"]["seeds"] == 5
+    assert one["label"] == "ring/gan" and "failed" in other
 
 
 def test_every_cell_can_be_begun() -> None:
@@ -72,6 +90,8 @@ def test_half_a_cell_is_gone_on_with_bit_by_bit(monkeypatch: pytest.MonkeyPatch)
         ("rong/gan", "no set named 'rong'"),
         ("ring/gun", "did you mean 'gan'"),
         ("ring/gan+seeds=many", "whole number"),
+        ("ring/gan+seeds=3-", "first and last"),
+        ("ring/gan+seeds=5-3", "first and last"),
         ("ring/gan+steps=-1", "steps"),
         ("ring/gan+stops=5", "no option 'stops'"),
     ],
