@@ -16,6 +16,8 @@ OURS = [n for n, d in DETECTORS.items() if d.rank in ("non-finite", "dynamics", 
 BOTH_HOT = ("players.D.lr=3e-2", "players.G.lr=1e-4")
 SLOW = [1.0, 1.5, 2.2, 3.3, 5.0, 7.4, 11.0, 16.0]  # half as much again in each window
 
+GROWING = {"G.update": SLOW}
+CALM, BUSY = [1.0, 0.09, 0.09, 0.09, 0.2, 0.2, 0.2, 0.2], [1.0, 0.11, 0.11, 0.11, 0.2, 0.2, 0.2, 0.2]
 LARGE = replace(with_tree(), batch=1024)
 # finding, vitals just inside what is healthy, vitals just outside, facts of the training
 EDGES: list[tuple[str, dict[str, Any], dict[str, Any], Any]] = [
@@ -43,11 +45,23 @@ EDGES: list[tuple[str, dict[str, Any], dict[str, Any], Any]] = [
     ),
     (
         "reinflation",
-        {"D.auc": 0.52, "D.update": [0.06, 0.06, 0.05, 0.05, 0.06, 0.08, 0.10, 0.12]},
-        {"D.auc": 0.52, "D.update": [0.06, 0.06, 0.05, 0.05, 0.08, 0.11, 0.14, 0.18]},
+        {"D.auc": 0.52, "D.update": [0.06, 0.06, 0.05, 0.05, 0.06, 0.08, 0.10, 0.12], "D.gradient": CALM},
+        {"D.auc": 0.52, "D.update": [0.06, 0.06, 0.05, 0.05, 0.08, 0.11, 0.14, 0.18], "D.gradient": CALM},
         None,
     ),
-    ("reinflation", {"D.auc": 0.65, "G.update": SLOW}, {"D.auc": 0.45, "G.update": SLOW}, None),
+    (
+        "reinflation",
+        {"D.auc": 0.65, **GROWING, "G.gradient": CALM},
+        {"D.auc": 0.45, **GROWING, "G.gradient": CALM},
+        None,
+    ),
+    # steps that grow while there is much to learn are no burst out of rest
+    (
+        "reinflation",
+        {"D.auc": 0.45, **GROWING, "G.gradient": BUSY},
+        {"D.auc": 0.45, **GROWING, "G.gradient": CALM},
+        None,
+    ),
     ("fake-slope", {"probe.slope_ratio": 3.9}, {"probe.slope_ratio": 4.1}, None),
     ("fake-slope", {"probe.slope_ratio": [9, 1] * 4}, {"probe.slope_ratio": [9, 5] * 4}, None),
     ("overpowered", {"D.auc": 0.86, "D.diversity": 0.5}, {"D.auc": 0.88, "D.diversity": 0.5}, None),

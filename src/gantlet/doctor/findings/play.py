@@ -92,9 +92,11 @@ def _settles(seen: Seen, name: str, least: float) -> bool:
 
 
 @detects("dynamics", remedies.amsgrad, remedies.decaying_rates, remedies.slower_both, hold=2, warm=500)
-def reinflation(seen: Seen, *, growth: float = 2.5, band: float = 0.1, windows: int = 3) -> Sign | None:
-    """Steps grow again although the players had come to rest: over 2.5 times the smallest so far, rising, while the
-    critic cannot tell fakes from reals (Reddi et al. 2018 on why Adam does not settle).
+def reinflation(
+    seen: Seen, *, growth: float = 2.5, band: float = 0.1, rest: float = 0.1, windows: int = 3
+) -> Sign | None:
+    """Steps grow again although the players had come to rest, gradients under a tenth of their largest: over 2.5 times
+    the smallest so far, rising, while the critic cannot tell fakes from reals (Reddi et al. 2018).
 
     Adam divides a gradient by its recent size. Where gradients have become tiny that size shrinks too, until a small
     disturbance is divided by almost nothing: a burst of large steps out of a good solution.
@@ -102,12 +104,17 @@ def reinflation(seen: Seen, *, growth: float = 2.5, band: float = 0.1, windows: 
     if not abs(seen.d("auc") - 0.5) < band:
         return None
     for turn in (seen.about.critic, seen.about.generator):
-        name = f"{turn}.update"
+        name, slope = f"{turn}.update", f"{turn}.gradient"
         values = since(seen, name, _SETTLED)
         if len(values) <= windows or not rising(values[-windows:]):
             continue
-        least = min(values[:-windows])
-        if values[-1] > growth * least > 0:
+        calm = min(
+            seen.windows[:-windows], key=lambda w: w.values.get(name, math.inf) if w.last >= _SETTLED else math.inf
+        )
+        least = calm.values[name]
+        if values[-1] > growth * least > 0 and calm.values.get(slope, math.nan) < rest * max(
+            seen.past(slope), default=0
+        ):
             measure = Measure(
                 f"size of {turn}'s steps over the smallest so far", values[-1] / least, high=growth, vital=name
             )
