@@ -164,8 +164,11 @@ def _fill(one: One, cells: Cells, say: Say) -> None:
 
 
 def _treated(one: One, done: Sequence[Judged]) -> One | None:
-    """The training that the first remedy for a broken one proposes; None where no option does it."""
+    """The training that the first remedy for a broken one proposes; None where no option does it, or where not even a
+    training with nothing wrong becomes healthy in the time."""
     run = next((r for r in done if (r.set, r.case, r.seed) == (one.set, one.case, one.seed)), None)
+    if not any(r.set == one.set and r.case in CONTROLS and r.health == "healthy" for r in done):
+        return None
     if run is None or run.health != "broken" or not run.expected or not run.change or CASES[one.case].code:
         return None
     again = one._replace(remedy=tuple(run.change))

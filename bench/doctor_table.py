@@ -14,6 +14,7 @@ from doctor_scores import Judged, Say, Score, doctor, named, often, rule, score
 from doctor_sets import BEDS, DEV
 
 HEADS = ("who", "runs", "broken", "detected", "exact", "accepted", "healthy", "false alarms", "step", "of visible")
+HELD_OUT = "held out"
 
 
 def tell(table: dict[str, Any]) -> str:
@@ -21,10 +22,14 @@ def tell(table: dict[str, Any]) -> str:
     runs = [Judged(**run) for run in table["runs"]]
     lines = [f"Machine: {machine_text(table['machine'])}. {len(runs):,} of {table['of']:,} trainings.", ""]
     lines += _rows([HEADS, ["---"] * len(HEADS)])
-    for title, some in _groups(runs):
+    groups = _groups(runs)
+    for title, some in groups:
         counted = [run for run in some if run.case not in ODDITIES]
-        says: dict[str, Say] = {"doctor": doctor} | {name: rule(name) for name in RULES}
+        others: dict[str, Say] = {name: rule(name) for name in RULES} if title == groups[0][0] else {}
+        says = {"doctor": doctor} | others
         lines += _rows([_row(f"{title}, {who}", score(counted, say)) for who, say in says.items()])
+        if title == HELD_OUT:
+            lines += _rows([_row(f"{title} with the odd ones, doctor", score(some, doctor))])
     lines += ["", *_notes(runs, table), "", *_faults(runs), "", *_well(runs)]
     return "\n".join(lines)
 
@@ -32,7 +37,7 @@ def tell(table: dict[str, Any]) -> str:
 def _groups(runs: Sequence[Judged]) -> list[tuple[str, list[Judged]]]:
     held = [run for run in runs if run.set not in DEV]
     sets = [(name, [run for run in runs if run.set == name]) for name in BEDS]
-    return [("held out", held)] * bool(held) + [(name, some) for name, some in sets if some]
+    return [(HELD_OUT, held)] * bool(held) + [(name, some) for name, some in sets if some]
 
 
 def _row(who: str, s: Score) -> list[str]:
@@ -65,7 +70,15 @@ def _notes(runs: Sequence[Judged], table: dict[str, Any]) -> list[str]:
 
 
 def _faults(runs: Sequence[Judged]) -> list[str]:
-    heads = ["fault", "expected", "broken", "accepted", "found on ring", "found elsewhere", "median step"]
+    heads = [
+        "fault",
+        "expected",
+        "broken",
+        "accepted",
+        "found on ring and strokes",
+        "found on held-out sets",
+        "median step",
+    ]
     rows = []
     for name, case in FAULTS.items():
         some = [run for run in runs if run.case == name]

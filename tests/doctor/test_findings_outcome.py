@@ -18,7 +18,9 @@ from helpers import GAMES, OTHER_PLAYERS
 EDGES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("overfit", {"probe.rv": 0.39}, {"probe.rv": 0.41}),
     ("overfit", {"probe.held_auc": 0.59}, {"probe.held_auc": 0.61}),
-    ("overfit", {"probe.train_fake_gap": 0.39}, {"probe.train_fake_gap": 0.41}),
+    ("overfit", {"probe.train_fake_gap": [0.2] + [0.39] * 7}, {"probe.train_fake_gap": [0.2] + [0.41] * 7}),
+    # while reals and fakes come together in its eyes no harm is done
+    ("overfit", {"probe.train_fake_gap": [0.9, 0.6] + [0.89] * 6}, {"probe.train_fake_gap": [0.9, 0.6] + [0.91] * 6}),
     ("overfit", {"probe.rv": [0.9, 0.1] * 4}, {"probe.rv": [0.9, 0.6] * 4}),
     ("memorised", {"probe.memorised": 0.74}, {"probe.memorised": 0.76}),
     ("collapse", {"D.diversity": 0.81}, {"D.diversity": 0.79}),
@@ -50,7 +52,7 @@ EDGES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 MEASURED = {
     "probe.rv": 0.6,
     "probe.held_auc": 0.7,
-    "probe.train_fake_gap": 0.9,
+    "probe.train_fake_gap": [0.4, *[0.9] * 7],
 }  # overfitting, but for what a case says
 
 
@@ -68,8 +70,10 @@ def test_samples_that_are_all_one_are_told_at_once() -> None:
 
 def test_what_was_measured_once_is_not_yet_believed() -> None:
     """A probe is small, and is read in every window until the next one."""
-    assert "overfit" not in of_windows({k: [v, *[None] * 7] for k, v in MEASURED.items()}).found
-    assert "overfit" in of_windows({k: [v, None, v, *[None] * 5] for k, v in MEASURED.items()}).found
+    before = {"probe.train_fake_gap": [0.4, 0.9, None, 0.9, *[None] * 4]}
+    for again, found in ((None, False), (0.7, True)):
+        seen = {k: [None, 0.7, None, again, *[None] * 4] for k in ("probe.rv", "probe.held_auc")}
+        assert ("overfit" in of_windows({**seen, **before}).found) is found
 
 
 def test_of_a_narrow_generator_less_is_asked() -> None:

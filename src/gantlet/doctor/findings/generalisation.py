@@ -17,23 +17,29 @@ from gantlet.doctor.trends import player
     hold=1,
     warm=100,
 )
-def overfit(seen: Seen, *, lost: float = 0.4, told_apart: float = 0.6, apart: float = 0.4) -> Sign | None:
+def overfit(
+    seen: Seen, *, lost: float = 0.4, told_apart: float = 0.6, apart: float = 0.4, drift: float = 1.5
+) -> Sign | None:
     """The critic knows its training rows by heart: on reals it never saw it loses over 40 % of its advantage over
-    fakes, and it ranks training rows above them (Karras et al. 2020, ADA).
+    fakes, it ranks training rows above them, and the advantage grows again (Karras et al. 2020, ADA, figure 1).
 
     With few rows, remembering them is easier than learning what reals have in common. Then the critic's advice is about
     single rows, no longer about the data, and samples get worse although its loss looks better and better.
     """
     shares, ranks = seen.past("probe.rv", 2), seen.past("probe.held_auc", 2)
-    separated = seen.past("probe.train_fake_gap", 2)  # where it is small, a share of it says nothing
+    separated = seen.past("probe.train_fake_gap")  # where it is small, a share of it says nothing
     if min(map(len, (shares, ranks, separated))) < 2:
         return None
-    if not (min(separated) > apart and min(shares) > lost and min(ranks) > told_apart):
+    if not (min(separated[-2:]) > apart and min(shares) > lost and min(ranks) > told_apart):
         return None
-    share, rank = shares[-1], ranks[-1]
+    # while reals and fakes still come together in its eyes, what it knows by heart does no harm
+    least = min(separated)
+    if separated[-1] < drift * least:
+        return None
     measures = (
-        Measure("the critic's advantage that is lost on held-out reals", share, high=lost, vital="probe.rv"),
-        Measure("pairs of which the training row is ranked higher", rank, high=told_apart, vital="probe.held_auc"),
+        Measure("the critic's advantage that is lost on held-out reals", shares[-1], high=lost, vital="probe.rv"),
+        Measure("pairs of which the training row is ranked higher", ranks[-1], high=told_apart, vital="probe.held_auc"),
+        Measure("its advantage over fakes", separated[-1], high=drift * max(least, 0.0), vital="probe.train_fake_gap"),
     )
     return Sign(measures, player(seen, seen.about.critic))
 
