@@ -77,8 +77,12 @@ def pictures(kept: Sequence[dict[str, Any]]) -> dict[str, Shown]:
         windows = [Window.of_json(w) for w in cell["windows"]]
         diagnosis = Diagnosis.of(about_again(cell), windows)
         for finding in diagnosis.ordered:
+            if run.case in EXTRA and finding.name != run.expected:
+                continue
             fits = 4 * (finding.name == run.expected) + 2 * (finding is diagnosis.cause) + (run.set in DEV)
-            shown = _shown(finding, cell, windows, [Window.of_json(w) for w in well[run.set]["windows"]])
+            # an extra one has other networks or another length: nothing to lay beside it
+            beside = [] if run.case in EXTRA else [Window.of_json(w) for w in well[run.set]["windows"]]
+            shown = _shown(finding, cell, windows, beside)
             if shown is not None and fits > found.get(finding.name, (-1,))[0]:
                 found[finding.name] = (fits, shown)
     return {name: shown for name, (_, shown) in found.items()}
@@ -88,7 +92,7 @@ def _shown(finding: Finding, cell: dict[str, Any], ill: Sequence[Window], well: 
     for measure in finding.sign.measures:
         curve = series(ill, measure.vital)
         if len(curve[0]) > 1:
-            below = f"{cell['set']}, {cell['case']} (orange); a healthy training (blue); shaded: healthy"
+            below = f"{cell['set']}, {cell['case']} (orange); {'a healthy training (blue); ' if well else ''}shaded: healthy"
             return Shown(measure.vital, below, measure, finding.first, curve, series(well, measure.vital))
     return None
 
