@@ -28,7 +28,7 @@ from gantlet.data.toys import parse_toy
 from gantlet.doctor import Doctor
 from gantlet.doctor.autopilot import Action, Autopilot, knobs
 from gantlet.doctor.rows import Rows
-from gantlet.metrics.curve import curve
+from gantlet.metrics.curve import Curve
 from gantlet.metrics.modes import modes
 from gantlet.runs.build import Decided, build, new_game
 from gantlet.runs.doctoring import about_run
@@ -49,6 +49,12 @@ def points(name: str, split: str = "") -> Tensor:
     return data.rows(torch.arange(min(ROWS, len(data)))).x
 
 
+@cache
+def curve_of(name: str) -> Curve:
+    """The real points of a curve, placed once."""
+    return Curve(points(name), bins=BINS)
+
+
 def judged(name: str, game: Game) -> dict[str, Any]:
     """How well a generator does: all modes, HQ at least 0.6 and KL at most 0.1; of a curve all bins and that KL."""
     fake = torch.cat([some[0].cpu() for some in drawn(game, (0,), FEW, batch=FEW)])
@@ -56,7 +62,7 @@ def judged(name: str, game: Game) -> dict[str, Any]:
         return {"healthy": False, "score": 0.0, "high_quality": 0.0, "kl": 0.0}
     toy = parse_toy(SETS[name].source)
     if not len(toy.centres):
-        got = curve(points(name), fake, bins=BINS)
+        got = curve_of(name).against(fake)
         good, share = 1 - got["off"], got["solid_bins"] / got["of"]
         fine = got["solid_bins"] == got["of"] and got["kl"] <= KL
     else:

@@ -6,17 +6,13 @@ from typing import Any
 
 import torch
 
-from doctor_faults import Case
+from doctor_faults import Case, each_player
 from doctor_play import Bedside
 from doctor_sets import Table
 from gantlet.core.noise import uniform
 from gantlet.core.registry import use
 
 HALF = 0.5  # of the steps: when the data shifts
-
-
-def _adam(**options: Any) -> dict[str, Any]:
-    return {f"players.{p}.{k}": v for p in ("D", "G") for k, v in options.items()}
 
 
 def few(table: Table) -> Table:
@@ -57,9 +53,9 @@ CONTROLS: dict[str, Case] = {
     ),
     "ls-r1": Case(changes={"adversarial": "least-squares", "penalties.r2": None}),
     "pac2": Case(changes={"tricks": {"packing": {"m": 2}}}),
-    "momentum-r1": Case(changes={"penalties.r2": None, **_adam(beta1=0.5)}),
-    "lr-decay": Case(changes=_adam(lr=_falling(2e-3))),
-    "average-only": Case(changes={"penalties": {}, **_adam(lr=5e-4)}),
+    "momentum-r1": Case(changes={"penalties.r2": None, **each_player(beta1=0.5)}),
+    "lr-decay": Case(changes=each_player(lr=_falling(2e-3))),
+    "average-only": Case(changes={"penalties": {}, **each_player(lr=5e-4)}),
     "few-rows-noise": Case(changes={"tricks": {"instance-noise": {}}}, train=few),
     "conditional": Case(changes={"conditional": True, "tricks": {"concat-labels": {}}}, needs="labels"),
 }
@@ -67,7 +63,7 @@ CONTROLS: dict[str, Case] = {
 ODDITIES: dict[str, Case] = {
     "one-latent": Case(changes={"G.z": 1, "G.bits": 0}),
     "uneven": Case(both=uneven),
-    "slow": Case(changes=_adam(lr=5e-4)),
+    "slow": Case(changes=each_player(lr=5e-4)),
     "shifting": Case(state=shifting),
     "unfinished": Case(steps=0.34),
     "amsgrad": Case(changes={"players": {p: use("amsgrad", lr=2e-3) for p in ("D", "G")}}),

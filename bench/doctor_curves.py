@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cells import Cells
 from doctor import CASES, One
 from doctor_controls import CONTROLS
-from doctor_faults import FREE, Case
+from doctor_faults import FREE, Case, each_player
 from doctor_play import about_again
 from doctor_scores import judged
 from doctor_sets import DEV, Table
@@ -40,15 +40,11 @@ def one_mode(table: Table) -> Table:
     return mine._replace(x=8 * (mine.x - mine.x.mean(0)))
 
 
-def _players(**options: float) -> dict[str, Any]:
-    return {f"players.{p}.{k}": v for p in ("D", "G") for k, v in options.items()}
-
-
 EXTRA = {
     "logits-grow": Case("loss-scale", steps=2.5,
-                        changes={**FREE, "adversarial": "wasserstein", "precision": "fp16", **_players(lr=1e-2)}),
+                        changes={**FREE, "adversarial": "wasserstein", "precision": "fp16", **each_player(lr=1e-2)}),
     "adam-burst": Case("reinflation", steps=5.0, both=one_mode,
-                       changes={**_players(lr=5e-3, beta1=0.9, beta2=0.999), "batch": 512, "G.hidden": [16],
+                       changes={**each_player(lr=5e-3, beta1=0.9, beta2=0.999), "batch": 512, "G.hidden": [16],
                                 "D.hidden": [16], "penalties.r1.gamma": 1.0, "penalties.r2.gamma": 1.0}),
 }  # fmt: skip
 

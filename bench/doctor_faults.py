@@ -229,7 +229,7 @@ def _lr(G: float, D: float) -> dict[str, Any]:
     return {"players.G.lr": G, "players.D.lr": D}
 
 
-def _both(**options: Any) -> dict[str, Any]:
+def each_player(**options: Any) -> dict[str, Any]:
     return {f"players.{p}.{k}": v for p in ("D", "G") for k, v in options.items()}
 
 
@@ -266,8 +266,9 @@ FAULTS: dict[str, Case] = {
                              changes={**FREE, "dynamics": "simultaneous",
                                       "players": {p: {"use": "sgd", "lr": 0.5} for p in ("D", "G")}}),
     "momentum": Case("limit-cycle", ("collapse", "exploding", "overpowered"),
-                     changes={**FREE, **_both(beta1=0.95, lr=5e-3)}),
-    "wgan-free": Case("limit-cycle", ("unbounded", *WILD), changes={**FREE, "adversarial": "wasserstein", **_both(lr=1e-2)}),
+                     changes={**FREE, **each_player(beta1=0.95, lr=5e-3)}),
+    "wgan-free": Case("limit-cycle", ("unbounded", *WILD),
+                      changes={**FREE, "adversarial": "wasserstein", **each_player(lr=1e-2)}),
     "gamma-huge": Case("stiff", ("limit-cycle",), changes={"penalties.r1.gamma": 1e3, "penalties.r2.gamma": 1e3}),
     "latent-zero": Case("latent-ignored", ("collapse",), game=no_latent, code=True),
     "latent-deaf": Case("latent-ignored", ("collapse",), game=deaf, code=True),
@@ -287,7 +288,7 @@ FAULTS: dict[str, Case] = {
     "fp16-overflow": Case("loss-scale", ("nonfinite",), changes={"precision": "fp16"}, game=loud_logits, code=True),
     "sharp-critic": Case("fake-slope", WILD,
                          changes={"penalties.r2": None, "D": {"use": "fourier", "hidden": [64, 64], "scale": 4.0},
-                                  "penalties.r1.gamma": 0.01, **_both(lr=5e-3)}),
+                                  "penalties.r1.gamma": 0.01, **each_player(lr=5e-3)}),
     "lazy-unscaled": Case("limit-cycle", ("fake-slope", "exploding", "overpowered", "collapse", "stiff"),
                           changes={f"penalties.{r}": {"gamma": 0.1 / 16, "every": 16} for r in ("r1", "r2")}),
     "average-frozen": Case("average-stale",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gantlet
-from common import finished, machine, machine_text
+from common import finished, machine, machine_text, source_in
 from gantlet import api
 from gantlet.core.errors import InputError
 from gantlet.data import cache_folder, open_source
@@ -31,7 +31,7 @@ def measure(*, data: str | None = None, quick: bool = False, say: Say = print) -
     """The table as one JSON-able record."""
     if data is None or not Path(data).is_dir():
         raise InputError("bench gamma needs the data: --data FOLDER that holds mnist and eurosat_rgb")
-    sets = {name: name if name == "digits" else str(Path(data) / name) for name in SETS}
+    sets = {name: name if name == "digits" else source_in(data, name) for name in SETS}
     cells = [_cell(name, source, gamma, quick, say) for name, source in sets.items() for gamma in GAMMAS]
     return {"machine": machine(), "cells": cells}
 

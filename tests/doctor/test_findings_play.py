@@ -126,6 +126,11 @@ def test_nothing_is_said_of_vitals_that_were_not_seen(name: str) -> None:
     assert name not in empty.found and name not in missing.found
 
 
+def test_a_swing_whose_whole_was_not_seen_stops_nothing() -> None:
+    """A detector is asked while training: what is missing must not end it."""
+    assert "limit-cycle" in of_windows({"D.fake_at.0.std": 0.9, "D.centre.z": None}).found
+
+
 def test_logits_without_an_order_prove_nobody_strong_or_weak() -> None:
     """Under mmd a higher logit is no better sample: AUC and the sign of the gap mean nothing."""
     about = with_tree("adversarial=mmd", ordered=False)

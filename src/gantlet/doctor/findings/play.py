@@ -88,7 +88,7 @@ def _returns(seen: Seen, name: str, most: float = 2.0) -> bool:
 def _settles(seen: Seen, name: str, least: float) -> bool:
     """Has it fallen well below its largest since every game has drifted? Images take far longer to come to rest than
     points do, yet their swing falls from window to window."""
-    return seen.now(name) < least * max(since(seen, name, _DRIFTS))
+    return seen.now(name) < least * max(since(seen, name, _DRIFTS), default=math.nan)
 
 
 @detects("dynamics", remedies.amsgrad, remedies.decaying_rates, remedies.slower_both, hold=2, warm=500)
