@@ -163,7 +163,7 @@ class Engine:
             change = torch._foreach_sub(before, [w.detach() for w, _ in pairs])
             gradient.report.update = torch.stack(torch._foreach_norm(change)).norm()
             gradient.report.norms = _spread_out(norms, [g is not None for g in gradient.grads])
-        if self._kept is not None and self._makes_scenes(state.game, player.weights):
+        if self._kept is not None and state.makes_scenes(player.weights):
             self._kept = None
 
     @staticmethod
@@ -190,22 +190,17 @@ class Engine:
         self, state: State, player: Player, batch: Batch, now: Now, *, again: bool, at: At | None, create_graph: bool
     ) -> Any:
         kept, self._kept = self._kept, None
-        own = at is not None and self._makes_scenes(state.game, at)  # nobody else stages with these values
+        own = at is not None and state.makes_scenes(at)  # nobody else stages with these values
         keep = again and self.sharing and self.micro is None and not own
         if kept is not None and kept[0] == now and not own:
             scene = kept[1]
         else:
             felt = create_graph or at is not None
-            grad = felt or keep or self._makes_scenes(state.game, player.weights)
+            grad = felt or keep or state.makes_scenes(player.weights)
             scene = self.stage(state.game, batch, now, grad=grad, at=at, create_graph=create_graph)
         if keep:
             self._kept = (now, scene)
         return scene
-
-    @staticmethod
-    def _makes_scenes(game: Game, weights: Iterable[nn.Parameter]) -> bool:
-        stagers = {id(p) for module in game.stagers() for p in module.parameters()}
-        return any(id(w) in stagers for w in weights)
 
     def _differentiate(
         self, state: State, turn: Turn, player: Player, scene: Any, now: Now, share: float, create_graph: bool,
@@ -213,7 +208,7 @@ class Engine:
     ) -> tuple[Grads, Loss, dict[str, Tensor]]:  # fmt: skip
         seed_generators(self.device, key_of(now.seed, now.step, now.play, now.first, turn.name))
         whole = create_graph or at is not None  # another player's weights are part of what is differentiated
-        held = nullcontext() if whole else _only_these_learn(state.game, player.weights)
+        held = nullcontext() if whole else _only_these_learn(state.parameters, player.weights)
         with held, self._region(), torch.enable_grad():
             loss = _apart(state.game, at, lambda: turn.loss(scene), create_graph)
             if not loss.terms:
@@ -224,7 +219,7 @@ class Engine:
         if not total.requires_grad:
             return [None] * len(player.weights), loss, {}
         # pruned to this player's weights; what another turn shares of the graph is not on these paths
-        again = at is not None or (self._kept is not None and self._makes_scenes(state.game, player.weights))
+        again = at is not None or (self._kept is not None and state.makes_scenes(player.weights))
         weights = [(at or {}).get(w, w) for w in player.weights]
         felt = {k: v for k, v in loss.felt.items() if v.requires_grad} if "slopes" in self.needs else {}
         grads = torch.autograd.grad(
@@ -313,10 +308,10 @@ def _stood_in(buffer: str, weights: Mapping[str, Tensor]) -> bool:
 
 
 @contextmanager
-def _only_these_learn(game: nn.Module, weights: list[nn.Parameter]) -> Iterator[None]:
+def _only_these_learn(parameters: Iterable[nn.Parameter], weights: Iterable[nn.Parameter]) -> Iterator[None]:
     """Other players' weights ask for no gradient while a first-order loss is computed: nothing is kept for them."""
     mine = {id(w) for w in weights}
-    others = [p for p in game.parameters() if p.requires_grad and id(p) not in mine]
+    others = [p for p in parameters if p.requires_grad and id(p) not in mine]
     for other in others:
         other.requires_grad_(False)
     try:

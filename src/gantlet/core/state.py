@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any
 
 import torch
@@ -36,6 +37,7 @@ class Average:
         self.live = game.made_of()
         self.game = with_own_copies(game)
         self.copies = self.game.made_of()
+        self._own, self._theirs = (_weights(modules) for modules in (self.copies, self.live))
         for module in self.copies.values():
             module.requires_grad_(False).eval()
 
@@ -46,10 +48,9 @@ class Average:
         if self.ramp_up is not None:
             half_life = min(half_life, now.images * self.ramp_up)
         keep = 0.5 ** (images / max(half_life, 1e-8))
+        torch._foreach_lerp_(self._own, self._theirs, 1 - keep)
         for name, module in self.live.items():
-            mine = self.copies[name]
-            torch._foreach_lerp_(list(mine.parameters()), list(module.parameters()), 1 - keep)
-            for own, other in zip(mine.buffers(), module.buffers()):
+            for own, other in zip(self.copies[name].buffers(), module.buffers()):
                 own.copy_(other)
 
     def state_dict(self) -> dict[str, Any]:
@@ -58,6 +59,10 @@ class Average:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name, module in self.copies.items():
             module.load_state_dict(state[name])
+
+
+def _weights(modules: Mapping[str, nn.Module]) -> list[Tensor]:
+    return [p for module in modules.values() for p in module.parameters()]
 
 
 def with_own_copies(game: Game) -> Game:
@@ -81,6 +86,20 @@ class State:
     # (turn, labels) -> int64 [labels]: the first step at which each was not finite; on the device until it is read
     alarms: dict[tuple[str, tuple[str, ...]], Tensor] = field(default_factory=dict)
     averaged: int = 0  # images when the averages last moved
+
+    # walking through a game's modules takes as long as a small network's forward pass, and they do not change in play
+    @cached_property
+    def parameters(self) -> list[nn.Parameter]:
+        """Every weight of the game once."""
+        return list(self.game.parameters())
+
+    @cached_property
+    def _staged(self) -> frozenset[nn.Parameter]:
+        return frozenset(p for module in self.game.stagers() for p in module.parameters())
+
+    def makes_scenes(self, weights: Iterable[nn.Parameter]) -> bool:
+        """Is what all players see made with one of these weights?"""
+        return any(w in self._staged for w in weights)
 
     @classmethod
     def begin(

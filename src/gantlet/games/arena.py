@@ -15,7 +15,7 @@ from gantlet.core.noise import normal
 from gantlet.core.registry import part_of, parts_of
 from gantlet.core.trick import Trick
 from gantlet.core.when import Now
-from gantlet.losses.penalties import Penalty, evidence
+from gantlet.losses.penalties import Penalty, evidence, slopes_fail
 
 Merge = Callable[[Tensor], Tensor]  # G's loss under each critic [C] -> one number
 
@@ -170,11 +170,10 @@ class Arena(nn.Module):
         return pair.g(on_fake, on_real)
 
     def _penalised(self, seen: Evidence, now: Now, side: Callable[[Penalty], Any]) -> dict[str, Tensor]:
-        """Each due penalty's term; under fp16 critics' terms get a float32 forward of their own (slopes overflow)."""
+        """Each due penalty's term; critics' terms get a float32 forward of their own where slopes would be wrong."""
         due = {label: p for label, p in self.penalties.items() if p.due(now) and side(p) is not None}
-        kind = seen.real.device.type
-        if due and seen.on_real and torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16:
-            with torch.autocast(kind, enabled=False):
+        if due and seen.on_real and slopes_fail(seen.real):
+            with torch.autocast(seen.real.device.type, enabled=False):
                 more = {"z": seen.z, "G": seen.G}
                 exact = evidence(seen.critics, seen.real.float(), seen.fake.float(), seen.given, now, **more)
                 return {label: p.every * self.factor(label) * side(p)(exact) for label, p in due.items()}

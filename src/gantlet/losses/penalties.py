@@ -78,6 +78,18 @@ def low_precision(x: Tensor) -> bool:
     return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
+def slopes_fail(x: Tensor) -> bool:
+    """Would the slope of a penalty in these rows be wrong in the precision that is on?
+
+    fp16 overflows. And where a processor computes bfloat16 itself, convolutions of a slope that is differentiated again
+    are wrong for fewer than 16 rows (seen with 4 to 12 rows, torch 2.13 with AMX: nothing in common with float32's).
+    """
+    if not low_precision(x):
+        return False
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) == torch.float16 or (kind == "cpu" and len(x) < 16)
+
+
 def exactly(x: Tensor) -> AbstractContextManager[Any]:
     """No autocast where this tensor is: for differences that low precision would drown."""
     return torch.autocast(x.device.type, enabled=False) if low_precision(x) else nullcontext()
