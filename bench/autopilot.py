@@ -39,8 +39,9 @@ def measure(
     budget, seeds = (QUICK_BUDGET, 1) if quick else (BUDGET, SEEDS)
     cells, clock = Cells("autopilot"), Clock(minutes)
     runs = []
-    for c, arms in chosen(cell, ["c00", "c01"] if quick else [f"c{i:02d}" for i in range(COUNT)]).items():
-        for seed in range(seeds):
+    wanted = chosen(cell, ["c00", "c01"] if quick else [f"c{i:02d}" for i in range(COUNT)])
+    for seed in range(seeds):  # one seed of everything first: a table that is stopped early is of all trainings
+        for c, arms in wanted.items():
             runs += _seed(c, seed, arms, budget, cells, clock, say)
     return {"machine": machine(), "budget": budget, "runs": runs, "numbers": autopilot_tables.numbers(runs)}
 

@@ -1,12 +1,19 @@
-"""Cells of a table: each is kept on disk under a fingerprint of what it was measured from, also when it is half done."""
+"""Cells of a table: each is kept on disk under a fingerprint of what it was measured from, also when it is half done.
+
+The cells behind docs/benchmarks.md that took hours are in bench/kept/, where every machine finds them: `python
+bench/cells.py doctor` writes those of this machine's cache there.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +32,7 @@ from gantlet.data import cache_folder
 
 Say = Callable[[str], None]
 LOOK = 50  # steps between looks at the clock
+KEPT = Path(__file__).parent / "kept"  # JSON lines {key, cell} of each benchmark
 
 
 class Plan(NamedTuple):
@@ -125,11 +133,12 @@ def _said(text: str) -> Any:
 
 
 class Cells:
-    """The cells of one benchmark, in the cache."""
+    """The cells of one benchmark: those in the cache, and those that the source comes with."""
 
     def __init__(self, bench: str) -> None:
         self.folder = cache_folder() / "bench" / bench
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.kept = KEPT / f"{bench}.jsonl.xz"
 
     def place(self, facts: Any) -> Path:
         """Where the cell that was measured from these JSON-able facts is kept."""
@@ -138,7 +147,9 @@ class Cells:
 
     def find(self, facts: Any) -> dict[str, Any] | None:
         place = self.place(facts)
-        return dict(json.loads(place.read_text())) if place.is_file() else None
+        if place.is_file():
+            return dict(json.loads(place.read_text()))
+        return _kept(self.kept).get(place.stem)
 
     def keep(self, facts: Any, cell: dict[str, Any]) -> dict[str, Any]:
         """Keep a whole cell; its half is no longer wanted."""
@@ -149,8 +160,37 @@ class Cells:
 
     def all(self) -> Iterator[dict[str, Any]]:
         """Every cell that was kept, whatever it was measured from."""
-        for place in sorted(self.folder.glob("*.json")):
-            yield dict(json.loads(place.read_text()))
+        yield from self._all().values()
+
+    def _all(self) -> dict[str, dict[str, Any]]:
+        here = {place.stem: dict(json.loads(place.read_text())) for place in sorted(self.folder.glob("*.json"))}
+        return {**_kept(self.kept), **here}
+
+    def publish(self, wanted: Callable[[dict[str, Any]], bool] = lambda cell: True) -> int:
+        """Write the cells of the cache beside those that the source comes with; answers how many there are now."""
+        found = {key: _short(cell) for key, cell in sorted(self._all().items()) if wanted(cell)}
+        lines = (json.dumps({"key": key, "cell": cell}, separators=(",", ":")) for key, cell in found.items())
+        self.kept.parent.mkdir(exist_ok=True)
+        self.kept.write_bytes(lzma.compress("\n".join(lines).encode()))
+        _kept.cache_clear()
+        return len(found)
+
+
+@cache
+def _kept(place: Path) -> dict[str, dict[str, Any]]:
+    if not place.is_file():
+        return {}
+    rows = (json.loads(line) for line in lzma.decompress(place.read_bytes()).decode().splitlines())
+    return {row["key"]: row["cell"] for row in rows}
+
+
+def _short(value: Any) -> Any:
+    """Six digits of every number."""
+    if isinstance(value, dict):
+        return {key: _short(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_short(v) for v in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 class Clock:
@@ -214,3 +254,8 @@ def mean_text(values: Sequence[float]) -> str:
     if len(values) < 2:
         return f"{mean:.3g}"
     return f"{mean:.3g} ± {statistics.stdev(values) / len(values) ** 0.5:.2g}"
+
+
+if __name__ == "__main__":
+    for bench in sys.argv[1:]:
+        print(f"{bench}: {Cells(bench).publish():,} cells in {KEPT / bench}.jsonl.xz")

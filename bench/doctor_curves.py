@@ -124,9 +124,10 @@ class _Axis:
     def __init__(self, shown: Shown) -> None:
         self.last = max(shown.ill[0])
         values = [v for s, v in zip(*shown.well) if s <= self.last] + shown.ill[1]
-        bounds = [b for b in (shown.measure.low, shown.measure.high) if b is not None]
-        # a measure may be of something else than its vital (a ratio, a growth): then the band is not one of the curve
-        self.is_same = any(abs(v - shown.measure.value) <= 1e-6 + 1e-3 * abs(v) for v in shown.ill[1]) and bool(bounds)
+        bounds = [b for b in shown.measure.bounds if b is not None]
+        # a measure may be of something else than its vital: then the band is not one of the curve
+        value = shown.measure.value * shown.measure.unit
+        self.is_same = any(abs(v - value) <= 1e-6 + 1e-3 * abs(v) for v in shown.ill[1]) and bool(bounds)
         values += bounds if self.is_same else []
         low, high = min(values), max(values)
         self.logarithmic = low > 0 and high / low > DECADES
@@ -153,8 +154,8 @@ class _Axis:
         return (TOP + HIGH * (1 - share)) * FINE
 
     def shade(self, pen: ImageDraw.ImageDraw, measure: Measure) -> None:
-        low = self.low if measure.low is None else measure.low
-        high = self.high if measure.high is None else measure.high
+        least, most = measure.bounds
+        low, high = self.low if least is None else least, self.high if most is None else most
         pen.rectangle((LEFT * FINE, self.y(high), (WIDE - 8) * FINE, self.y(low)), fill=BAND)
 
 

@@ -84,6 +84,21 @@ def test_half_a_cell_is_gone_on_with_bit_by_bit(monkeypatch: pytest.MonkeyPatch)
     assert all(torch.equal(a, b) for a, b in zip(whole, pieces, strict=True))
 
 
+def test_cells_come_with_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one machine measured, another finds; what it measures itself comes first."""
+    here, facts = cells.Cells("some"), {"set": "ring", "rate": 0.1}
+    assert here.find(facts) is None
+    here.keep(facts, {"score": 1 / 3, "why": None, "rows": [1, float("inf")]})
+    here.keep({"set": "grid"}, {"score": 2.0})
+    assert here.publish(lambda cell: cell["score"] < 1) == 1
+    monkeypatch.setenv("GANTLET_CACHE", str(tmp_path / "elsewhere"))
+    there = cells.Cells("some")
+    kept = {"score": 0.333333, "why": None, "rows": [1, float("inf")]}
+    assert there.find(facts) == kept and list(there.all()) == [kept] and there.find({"set": "grid"}) is None
+    there.keep(facts, {"score": 0.5})
+    assert there.find(facts) == {"score": 0.5} and list(there.all()) == [{"score": 0.5}]
+
+
 @pytest.mark.parametrize(
     ("label", "words"),
     [

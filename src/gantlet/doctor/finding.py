@@ -25,6 +25,13 @@ class Measure(NamedTuple):
     low: float | None = None
     high: float | None = None
     vital: str = ""  # whose curve shows it
+    unit: float = 1.0  # what 1 of it is on that curve, where it is a ratio, or a growth
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The healthy band on the curve."""
+        low, high = (None if bound is None else bound * self.unit for bound in (self.low, self.high))
+        return low, high
 
 
 class Sign(NamedTuple):

@@ -15,7 +15,7 @@ _SETTLED = 200  # steps in which every game drifts: G begins as one blob that D 
 _DRIFTS = 300  # ... and after which a swing must fall, if it is to come to rest
 
 
-@detects("dynamics", remedies.softer_penalty, remedies.tame_rates, remedies.slower_critic, hold=2)
+@detects("dynamics", remedies.softer_penalty, remedies.tame_rates, remedies.slower_critic, hold=3)
 def stiff(seen: Seen, *, back: float = 0.3, noise: float = 3.0, again: float = 0.4, rise: float = 0.25) -> Sign | None:
     """The critic's advantage flips from step to step and is back two steps later: a step overshoots what it steps
     towards (Mescheder, Geiger and Nowozin 2018: a penalty converges while learning rate times gamma is below about 2).
@@ -49,9 +49,9 @@ def stiff(seen: Seen, *, back: float = 0.3, noise: float = 3.0, again: float = 0
     hold=3,
     warm=_DRIFTS,
 )
-def limit_cycle(seen: Seen, *, chance: float = 4.0, share: float = 0.4, settling: float = 0.5) -> Sign | None:
+def limit_cycle(seen: Seen, *, chance: float = 4.0, share: float = 0.6, settling: float = 0.5) -> Sign | None:
     """The players circle: the critic's advantage, or the middle of the samples, swings over 4 times as far as
-    batches differ by chance and by .4 of the spread of either, comes back, and does not settle (Mescheder, Geiger and
+    batches differ by chance and by .6 of the spread of either, comes back, and does not settle (Mescheder, Geiger and
     Nowozin 2018).
 
     Each player runs from where the other is now. Without damping they go round the solution and never reach it: samples
@@ -116,7 +116,11 @@ def reinflation(
             seen.past(slope), default=0
         ):
             measure = Measure(
-                f"size of {turn}'s steps over the smallest so far", values[-1] / least, high=growth, vital=name
+                f"size of {turn}'s steps over the smallest so far",
+                values[-1] / least,
+                high=growth,
+                vital=name,
+                unit=least,
             )
             return Sign((measure,), player(seen, turn))
     return None
@@ -248,8 +252,9 @@ def exploding(
         name = f"{turn}.gradient"
         usual = since(seen, name, 100)[:-1]
         if len(usual) > 1 and seen.now(name) > jump * statistics.median(usual) > 0:
-            ratio = seen.now(name) / statistics.median(usual)
-            measure = Measure(f"gradient of {turn} over its median so far", ratio, high=jump, vital=name)
+            least = statistics.median(usual)
+            ratio = seen.now(name) / least
+            measure = Measure(f"gradient of {turn} over its median so far", ratio, high=jump, vital=name, unit=least)
             return Sign((measure,), player(seen, turn))
     return None if bounded(seen) else _grows(seen, growth, windows)
 
@@ -260,7 +265,7 @@ def _grows(seen: Seen, growth: float, windows: int) -> Sign | None:
     if not all(len(v) == windows and rising(v) and v[-1] > growth * v[0] > 0 for v in found):
         return None
     measures = tuple(
-        Measure(f"growth of {what} over {windows} windows", v[-1] / v[0], high=growth, vital=name)
+        Measure(f"growth of {what} over {windows} windows", v[-1] / v[0], high=growth, vital=name, unit=v[0])
         for what, name, v in (("the slope at fakes", slope, found[0]), ("the logits' spread", logits, found[1]))
     )
     return Sign(measures, player(seen, seen.about.critic))
@@ -279,12 +284,13 @@ def vanishing(seen: Seen, *, share: float = 1e-3, ranks: float = 0.95) -> Sign |
     slope.
     """
     names = generator(seen, "slope.fake"), generator(seen, "gradient")
-    left = [seen.now(name) / max(past) if (past := seen.past(name)) and max(past) > 0 else math.nan for name in names]
+    most = [max(seen.past(name), default=0.0) for name in names]
+    left = [seen.now(name) / top if top > 0 else math.nan for name, top in zip(names, most)]
     if not (seen.about.ordered and seen.d("auc") > ranks and all(v < share for v in left)):
         return None
     measures = (
-        Measure("slope at the samples, of the largest so far", left[0], low=share, vital=names[0]),
-        Measure("gradient of the generator, of the largest so far", left[1], low=share, vital=names[1]),
+        Measure("slope at the samples, of the largest so far", left[0], low=share, vital=names[0], unit=most[0]),
+        Measure("gradient of the generator, of the largest so far", left[1], low=share, vital=names[1], unit=most[1]),
         Measure("pairs that the critic ranks rightly", seen.d("auc"), high=ranks, vital=critic(seen, "auc")),
     )
     return Sign(measures, player(seen, seen.about.generator))

@@ -18,15 +18,14 @@ def large_steps(seen: Seen, *, share: float = 0.15) -> Sign | None:
     """
     if seen.about.critic is None:
         return None
-    found = {
-        turn: seen.now(f"{turn}.update") / weights
-        for turn in seen.about.players
-        if (weights := seen.now(f"{turn}.weights")) > 0
-    }
+    norms = {turn: seen.now(f"{turn}.weights") for turn in seen.about.players}
+    found = {turn: seen.now(f"{turn}.update") / norm for turn, norm in norms.items() if norm > 0}
     worst = max(found, key=lambda turn: found[turn], default=None)
     if worst is None or not found[worst] > share:
         return None
-    measure = Measure("one step, as a share of the weights", found[worst], high=share, vital=f"{worst}.update")
+    measure = Measure(
+        "one step, as a share of the weights", found[worst], high=share, vital=f"{worst}.update", unit=norms[worst]
+    )
     return Sign((measure,), seen.about.players[worst])
 
 
