@@ -93,10 +93,10 @@ def _settles(seen: Seen, name: str, least: float) -> bool:
 
 @detects("dynamics", remedies.amsgrad, remedies.decaying_rates, remedies.slower_both, hold=2, warm=500)
 def reinflation(
-    seen: Seen, *, growth: float = 2.5, band: float = 0.1, rest: float = 0.1, windows: int = 3
+    seen: Seen, *, growth: float = 2.5, band: float = 0.1, rest: float = 0.1, thrown: float = 1.5, windows: int = 3
 ) -> Sign | None:
     """Steps grow again although the players had come to rest, gradients under a tenth of their largest: over 2.5 times
-    the smallest so far, rising, while the critic cannot tell fakes from reals (Reddi et al. 2018).
+    the smallest so far, rising, gradients with them, while the critic cannot tell fakes from reals (Reddi et al. 2018).
 
     Adam divides a gradient by its recent size. Where gradients have become tiny that size shrinks too, until a small
     disturbance is divided by almost nothing: a burst of large steps out of a good solution.
@@ -111,10 +111,10 @@ def reinflation(
         calm = min(
             seen.windows[:-windows], key=lambda w: w.values.get(name, math.inf) if w.last >= _SETTLED else math.inf
         )
-        least = calm.values[name]
-        if values[-1] > growth * least > 0 and calm.values.get(slope, math.nan) < rest * max(
-            seen.past(slope), default=0
-        ):
+        least, flat = calm.values[name], calm.values.get(slope, math.nan)
+        rested = flat < rest * max(seen.past(slope), default=0)
+        # while gradients go on falling, steps that grow are Adam's memory and throw nothing
+        if values[-1] > growth * least > 0 and rested and seen.now(slope) > thrown * flat:
             measure = Measure(
                 f"size of {turn}'s steps over the smallest so far",
                 values[-1] / least,
