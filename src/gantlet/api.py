@@ -40,7 +40,8 @@ from gantlet.runs.build import decide, seconds_per_step
 from gantlet.runs.doctoring import diagnosis_of
 from gantlet.runs.folder import RunFolder, recipe_of
 from gantlet.runs.model import Model
-from gantlet.runs.session import Outcome, Quiet, Session, Show
+from gantlet.runs.session import Outcome, Session
+from gantlet.runs.show import Quiet, Show
 
 Source = str | Path | Tensor | Dataset
 

@@ -391,6 +391,13 @@ def test_watchers_change_nothing(name: str, dynamics: str) -> None:
     assert same(*averages)
 
 
+def test_mean_logits_are_told_where_verdicts_are_shown() -> None:
+    """By games that say nothing of them: what the doctor's gap is made of, at every step."""
+    real, fake = torch.tensor([1.0, 3.0]), torch.tensor([-1.0])
+    told = Loss({"D": real.sum()}, {"fake": torch.tensor(7.0)}, {"on_real": real, "on_fake": fake, "real": real}).told
+    assert {name: float(value) for name, value in told.items()} == {"real": 2.0, "fake": 7.0}
+
+
 def test_views_and_updates_are_there_only_when_asked_for() -> None:
     made = play("r1gan")
     looked = []

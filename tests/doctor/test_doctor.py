@@ -183,12 +183,20 @@ def test_a_run_resumed_within_a_window_has_the_vitals_of_one_that_was_not(tmp_pa
     assert [w.last for w in windows_of(RunFolder(parts.path))] == [20, 50, 100, 200, 230]
 
 
+def test_from_code_what_is_wrong_is_logged(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+    api.train("mlp", *CHANGES, "players.G.lr=0.5", "players.D.lr=0.5", out=tmp_path / "run", steps=20)
+    (told,) = (r for r in caplog.records if r.name == "gantlet")
+    assert told.levelname == "WARNING" and told.getMessage().startswith("step 20: large-steps")
+
+
 def test_a_log_judged_again_says_what_was_said_live(tmp_path: Any) -> None:
     said: list[str] = []
 
     class Show:
         def say(self, text: str) -> None:
             said.append(text)
+
+        warn = say
 
         def row(self, row: dict[str, Any], steps: int) -> None:
             pass

@@ -29,6 +29,8 @@ class Seen:
     def say(self, text):
         self.lines.append(text)
 
+    warn = say
+
     def row(self, row, steps):
         self.rows.append(row)
 

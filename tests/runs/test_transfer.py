@@ -30,6 +30,8 @@ class Seen:
     def say(self, text: str) -> None:
         self.lines.append(text)
 
+    warn = say
+
     def row(self, row: dict[str, Any], steps: int) -> None:
         pass
 

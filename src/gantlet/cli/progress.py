@@ -27,6 +27,9 @@ class Lines:
     def say(self, text: str) -> None:
         typer.echo(text)
 
+    def warn(self, text: str) -> None:
+        self.say(text)
+
     def row(self, row: dict[str, Any], steps: int) -> None:
         now = time.monotonic()
         if now - self.last < PAUSE and row["step"] < steps:

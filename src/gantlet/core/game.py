@@ -68,6 +68,12 @@ class Loss:
     def total(self) -> Tensor:
         return torch.stack(list(self.terms.values())).sum()
 
+    @property
+    def told(self) -> dict[str, Tensor]:
+        """The stats, and the mean logits of reals and fakes where verdicts are shown and the stats do not have them."""
+        sides = {k: self.views[f"on_{k}"] for k in ("real", "fake") if f"on_{k}" in self.views and k not in self.stats}
+        return {**self.stats, **{k: logits.mean() for k, logits in sides.items()}}
+
 
 class Scene(Protocol):
     """What all players see in one evaluation; a game defines its own, and it carries the time."""

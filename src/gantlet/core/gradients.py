@@ -65,4 +65,4 @@ def merge(report: Report, loss: Loss, share: float, *, views: bool, slopes: dict
         new = {k: v.detach() for k, v in loss.views.items()}
         seen = {k: torch.cat([seen[k], v]) if k in seen else v for k, v in new.items()}
     felt = {k: report.slopes[k] + v if k in report.slopes else v for k, v in slopes.items()}
-    return Report(mean(report.terms, loss.terms), mean(report.stats, loss.stats), seen, slopes=felt)
+    return Report(mean(report.terms, loss.terms), mean(report.stats, loss.told), seen, slopes=felt)

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -31,29 +31,12 @@ from gantlet.runs.plugins import given, modules_of
 from gantlet.runs.resuming import compare, data_facts, decided_before, take_over
 from gantlet.runs.samples import can_be_drawn, draw, looked_at
 from gantlet.runs.score import Score, thumbnail_score
+from gantlet.runs.show import Quiet, Show
 from gantlet.runs.signals import signals
 from gantlet.runs.standing import standing
 from gantlet.runs.steering import Steering
 
 STOPS = 10  # several ranks ask each other every so many steps whether to stop
-
-
-class Show(Protocol):
-    """Where a session is seen: a terminal, a notebook, nowhere."""
-
-    def say(self, text: str) -> None: ...
-
-    def row(self, row: dict[str, Any], steps: int) -> None: ...
-
-
-class Quiet:
-    """Shows nothing."""
-
-    def say(self, text: str) -> None:
-        pass
-
-    def row(self, row: dict[str, Any], steps: int) -> None:
-        pass
 
 
 @dataclass
@@ -149,8 +132,8 @@ class Session:
 
     def _called(self) -> None:
         """The doctor and who acts on what is found, if they are wanted."""
-        parts = (self.state, self.engine, self.recipe, self.dataset, self.folder, self.show.say)
-        self.steering = Steering(self.folder, self.show.say)
+        parts = (self.state, self.engine, self.recipe, self.dataset, self.folder, self.show.warn)
+        self.steering = Steering(self.folder, self.show.warn)
         self.doctor = doctor_for(*parts, self.steering.heed)
         if self.doctor is not None:
             self.state.watchers["doctor"] = self.doctor

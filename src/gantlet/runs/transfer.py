@@ -25,7 +25,8 @@ from gantlet.runs import model as models
 from gantlet.runs.build import new_game, spec_of
 from gantlet.runs.class_names import Order, by_class, order_of
 from gantlet.runs.folder import RunFolder
-from gantlet.runs.session import Session, Show
+from gantlet.runs.session import Session
+from gantlet.runs.show import Show
 
 SAID = 8  # lines of each kind in the terminal; run.yaml names all
 LEAST = 0.01  # of one player's weights at least: a few biases that happen to be as long are no start
