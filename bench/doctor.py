@@ -12,23 +12,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import torch
-
 from cells import Cells, Clock, Say
-from common import in_turn, machine, ratios
+from common import machine
 from doctor_controls import CONTROLS, ODDITIES
 from doctor_faults import FAULTS, Case
-from doctor_play import Bedside, attended, rows_of
+from doctor_overhead import overhead
+from doctor_play import Bedside, attended
 from doctor_scores import Judged, judged
 from doctor_sets import BEDS, base, tables
 from doctor_table import tell
 from doctor_truth import judge_of
 from gantlet.core.errors import InputError, nearest
 from gantlet.core.recipe import Recipe
-from gantlet.core.train import train
-from gantlet.doctor import Doctor
 from gantlet.doctor.probes import PROBES
-from gantlet.runs.doctoring import about_run
 
 RECORD = 1  # raise it when what a window holds changes: kept cells are then measured again
 CASES: dict[str, Case] = {**FAULTS, **CONTROLS, **ODDITIES}
@@ -151,7 +147,7 @@ def measure(
         treated[again.label] = None if kept is None else judged(kept, CASES[one.case]).health
     return {
         "machine": machine(), "of": len(every), "runs": [run._asdict() for run in done], "treated": treated,
-        "overhead": overhead(cells, quick=quick, wanted=not clock.over),
+        "overhead": overhead(cells, quick=quick, data=data or "", wanted=not cell and not clock.over),
     }  # fmt: skip
 
 
@@ -182,25 +178,6 @@ def _treated(one: One, done: Sequence[Judged]) -> One | None:
     except InputError:
         return None
     return again
-
-
-def overhead(cells: Cells, *, quick: bool, wanted: bool) -> dict[str, float] | None:
-    """How many times as long a step is with the doctor: pairs in turn, ring's own training; None: not measured yet."""
-    facts = {"overhead": RECORD, "quick": quick, "torch": torch.__version__}
-    kept = cells.find(facts)
-    if kept is not None or not wanted:
-        return kept
-    one = One("ring", "ns-r1-r2", 0, False, "")
-    plain, watched = one.bedside(), one.bedside()
-    doctor = Doctor(about_run(watched.state, watched.recipe, watched.feed), rows=rows_of(watched))  # type: ignore[arg-type]
-
-    def run(bed: Bedside, watch: Any) -> None:
-        train(bed.state, bed.engine, bed.feed, bed.state.now.step + 1, watch)
-
-    sides = {"with": lambda: run(watched, doctor.watches()), "without": lambda: run(plain, ())}
-    # whole windows, so that what is done at their ends is in
-    times = in_turn(sides, repeats=2 if quick else 6, inner=100, warmup=100)
-    return cells.keep(facts, {**ratios(times["with"], times["without"]), "step_ms": 1000 * min(times["without"])})
 
 
 def text(table: dict[str, Any]) -> str:

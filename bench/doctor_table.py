@@ -60,12 +60,11 @@ def _notes(runs: Sequence[Judged], table: dict[str, Any]) -> list[str]:
             f"- {title}: of {of} trainings broken by code, {right} are found by the right name of the right player; of "
             f"{len(done)} first remedies tried ({len(ends)} propose an option), {done.count('healthy')} made it healthy."
         )
-    if table["overhead"] is not None:
-        ratio = table["overhead"]
-        lines.append(
-            f"- a step with the doctor takes {ratio['median']:.3f} times as long ({ratio['min']:.3f} to "
-            f"{ratio['max']:.3f}), where one without takes {ratio['step_ms']:.1f} ms."
-        )
+    lines += [
+        f"- {one['name']}: a step with the doctor takes {one['median']:.3f} times as long ({one['min']:.3f} to "
+        f"{one['max']:.3f}), where one without takes {one['step_ms']:.1f} ms."
+        for one in table["overhead"]
+    ]
     return lines
 
 

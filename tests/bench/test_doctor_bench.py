@@ -10,9 +10,11 @@ import torch
 
 import doctor
 import doctor_faults
+import doctor_overhead
 import doctor_rules
 import doctor_scores
 import doctor_truth
+from cells import Cells
 from doctor import CASES, ON_MNIST, QUICK, One, chosen, plan
 from doctor_controls import CONTROLS, ODDITIES
 from doctor_faults import FAULTS
@@ -232,6 +234,17 @@ def test_the_interval_of_a_share() -> None:
     assert wilson(0, 0) == (0, 1)
 
 
+def test_what_watching_costs_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs of the same training, each once with the doctor; and nothing where it is not wanted now."""
+    some = list(doctor_overhead.trainings(""))[:1]
+    monkeypatch.setattr(doctor_overhead, "trainings", lambda data: some)
+    kept = Cells("doctor")
+    assert doctor_overhead.overhead(kept, quick=True, data="", wanted=False) == []
+    (one,) = doctor_overhead.overhead(kept, quick=True, data="", wanted=True)
+    assert one["name"] == some[0][0] and 0 < one["min"] <= one["median"] <= one["max"] and one["step_ms"] > 0
+    assert doctor_overhead.overhead(kept, quick=True, data="", wanted=False) == [one]
+
+
 # ---- the bench ------------------------------------------------------------------------------------------------------
 
 
@@ -239,7 +252,7 @@ def test_the_interval_of_a_share() -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_quick_subset(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty trainings, each told apart; a second call trains nothing and comes to the same."""
-    monkeypatch.setattr(doctor, "overhead", lambda *a, **k: None)
+    monkeypatch.setattr(doctor, "overhead", lambda *a, **k: [])
     heard: list[str] = []
     table = doctor.measure(quick=True, say=heard.append)
     runs = [Judged(**r) for r in table["runs"]]
