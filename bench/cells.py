@@ -166,9 +166,9 @@ class Cells:
         here = {place.stem: dict(json.loads(place.read_text())) for place in sorted(self.folder.glob("*.json"))}
         return {**_kept(self.kept), **here}
 
-    def publish(self, wanted: Callable[[dict[str, Any]], bool] = lambda cell: True) -> int:
+    def publish(self, wanted: Callable[[dict[str, Any]], bool]) -> int:
         """Write the cells of the cache beside those that the source comes with; answers how many there are now."""
-        found = {key: _short(cell) for key, cell in sorted(self._all().items()) if wanted(cell)}
+        found = {key: cell for key, cell in sorted(self._all().items()) if wanted(cell)}
         lines = (json.dumps({"key": key, "cell": cell}, separators=(",", ":")) for key, cell in found.items())
         self.kept.parent.mkdir(exist_ok=True)
         self.kept.write_bytes(lzma.compress("\n".join(lines).encode()))
@@ -182,15 +182,6 @@ def _kept(place: Path) -> dict[str, dict[str, Any]]:
         return {}
     rows = (json.loads(line) for line in lzma.decompress(place.read_bytes()).decode().splitlines())
     return {row["key"]: row["cell"] for row in rows}
-
-
-def _short(value: Any) -> Any:
-    """Six digits of every number."""
-    if isinstance(value, dict):
-        return {key: _short(v) for key, v in value.items()}
-    if isinstance(value, list):
-        return [_short(v) for v in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 class Clock:
@@ -256,6 +247,11 @@ def mean_text(values: Sequence[float]) -> str:
     return f"{mean:.3g} ± {statistics.stdev(values) / len(values) ** 0.5:.2g}"
 
 
+def _whole(cell: dict[str, Any]) -> bool:
+    """Is all that was measured in the cell itself, and true elsewhere? Pictures are files, times are of one machine."""
+    return not {"picture", "grid", "step_ms"} & set(cell)
+
+
 if __name__ == "__main__":
     for bench in sys.argv[1:]:
-        print(f"{bench}: {Cells(bench).publish():,} cells in {KEPT / bench}.jsonl.xz")
+        print(f"{bench}: {Cells(bench).publish(_whole):,} cells in {KEPT / bench}.jsonl.xz")

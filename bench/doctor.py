@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from cells import Cells, Clock, Say
-from common import machine
+from common import machine, machine_text
 from doctor_controls import CONTROLS, ODDITIES
 from doctor_faults import FAULTS, Case
 from doctor_overhead import overhead
@@ -147,7 +147,7 @@ def measure(
         treated[again.label] = None if kept is None else judged(kept, CASES[one.case]).health
     return {
         "machine": machine(), "of": len(every), "runs": [run._asdict() for run in done], "treated": treated,
-        "overhead": overhead(cells, quick=quick, data=data or "", wanted=not cell and not clock.over),
+        "overhead": overhead(cells, Clock(0) if cell else clock, quick=quick, data=data or "", say=say),
     }  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def _left(wanted: Sequence[One], cells: Cells, clock: Clock) -> Iterator[One]:
 
 
 def _fill(one: One, cells: Cells, say: Say) -> None:
-    found = cells.keep(one.facts, one.trained())
+    found = cells.keep(one.facts, {**one.trained(), "machine": machine_text(machine())})
     run = judged(found, CASES[one.case])
     say(f"{one.label}: {run.health}, {run.cause or 'nothing found'}{f' at {run.step}' if run.step else ''}, "
         f"{found['seconds']:.0f} s")  # fmt: skip

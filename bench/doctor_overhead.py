@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
-
 import gantlet.recipes  # noqa: F401 (importing registers)
-from cells import Cells
-from common import in_turn, ratios
+from autopilot_play import code
+from cells import Cells, Clock, Say
+from common import in_turn, machine, machine_text, ratios
 from doctor_play import Bedside, rows_of
 from doctor_sets import Table, base, tables
 from gantlet.core.recipe import Recipe, recipe
@@ -21,14 +20,16 @@ PERIOD = 300  # steps from one round of probes to the next: what is timed is all
 ROWS = 2_000
 
 
-def overhead(cells: Cells, *, quick: bool, data: str, wanted: bool) -> list[dict[str, Any]]:
-    """Ratios of pairs in turn, with against without; only what is kept where it is not wanted now."""
+def overhead(cells: Cells, clock: Clock, *, quick: bool, data: str, say: Say = print) -> list[dict[str, Any]]:
+    """Ratios of pairs in turn, with against without; only what is kept where the time is over."""
     found = []
     for name, made in trainings(data):
-        facts = {"overhead": name, "quick": quick, "torch": torch.__version__, "threads": torch.get_num_threads()}
+        # a time is of one machine and of one doctor
+        facts = {"overhead": name, "quick": quick, "doctor": code(), "machine": machine_text(machine())}
         kept = cells.find(facts)
-        if kept is None and wanted:
+        if kept is None and not clock.over:
             kept = cells.keep(facts, {"name": name, **timed(made, steps=10 if quick else PERIOD)})
+            say(f"overhead, {name}: {kept['median']:.3f}")
         found += [] if kept is None else [kept]
     return found
 

@@ -131,6 +131,8 @@ class _Told:
     def say(self, text: str) -> None:
         self.say_(text)
 
+    warn = say
+
     def row(self, row: dict[str, Any], steps: int) -> None:
         if time.monotonic() - self.last > 60:
             self.last = time.monotonic()

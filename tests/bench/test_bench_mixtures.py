@@ -93,7 +93,7 @@ def test_cells_come_with_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert here.publish(lambda cell: cell["score"] < 1) == 1
     monkeypatch.setenv("GANTLET_CACHE", str(tmp_path / "elsewhere"))
     there = cells.Cells("some")
-    kept = {"score": 0.333333, "why": None, "rows": [1, float("inf")]}
+    kept = {"score": 1 / 3, "why": None, "rows": [1, float("inf")]}
     assert there.find(facts) == kept and list(there.all()) == [kept] and there.find({"set": "grid"}) is None
     there.keep(facts, {"score": 0.5})
     assert there.find(facts) == {"score": 0.5} and list(there.all()) == [{"score": 0.5}]

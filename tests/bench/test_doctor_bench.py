@@ -14,7 +14,7 @@ import doctor_overhead
 import doctor_rules
 import doctor_scores
 import doctor_truth
-from cells import Cells
+from cells import Cells, Clock
 from doctor import CASES, ON_MNIST, QUICK, One, chosen, plan
 from doctor_controls import CONTROLS, ODDITIES
 from doctor_faults import FAULTS
@@ -238,11 +238,11 @@ def test_what_watching_costs_is_measured_once(monkeypatch: pytest.MonkeyPatch) -
     """Pairs of the same training, each once with the doctor; and nothing where it is not wanted now."""
     some = list(doctor_overhead.trainings(""))[:1]
     monkeypatch.setattr(doctor_overhead, "trainings", lambda data: some)
-    kept = Cells("doctor")
-    assert doctor_overhead.overhead(kept, quick=True, data="", wanted=False) == []
-    (one,) = doctor_overhead.overhead(kept, quick=True, data="", wanted=True)
+    kept, time, over = Cells("doctor"), Clock(None), Clock(0)
+    assert doctor_overhead.overhead(kept, over, quick=True, data="") == []
+    (one,) = doctor_overhead.overhead(kept, time, quick=True, data="")
     assert one["name"] == some[0][0] and 0 < one["min"] <= one["median"] <= one["max"] and one["step_ms"] > 0
-    assert doctor_overhead.overhead(kept, quick=True, data="", wanted=False) == [one]
+    assert doctor_overhead.overhead(kept, over, quick=True, data="") == [one]
 
 
 # ---- the bench ------------------------------------------------------------------------------------------------------

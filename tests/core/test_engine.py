@@ -398,6 +398,22 @@ def test_mean_logits_are_told_where_verdicts_are_shown() -> None:
     assert {name: float(value) for name, value in told.items()} == {"real": 2.0, "fake": 7.0}
 
 
+@pytest.mark.parametrize("micro_batch", [None, "micro_batch=4"])
+def test_a_report_tells_them(micro_batch: str | None) -> None:
+    made = play("r1gan", *([micro_batch] if micro_batch else []))
+    turn = made.state.turns[0]
+
+    def silent(scene: object) -> Loss:
+        loss = turn.loss(scene)
+        return Loss(loss.terms, {}, loss.views)
+
+    batch, now = made.engine.draw(made.state, made.data)
+    said, shown = (made.engine.gradient(made.state, t, batch, now).report for t in (turn, turn._replace(loss=silent)))
+    assert {"real", "fake"} <= shown.stats.keys()
+    for side in ("real", "fake"):
+        torch.testing.assert_close(shown.stats[side], said.stats[side])
+
+
 def test_views_and_updates_are_there_only_when_asked_for() -> None:
     made = play("r1gan")
     looked = []

@@ -62,6 +62,13 @@ EDGES: list[tuple[str, dict[str, Any], dict[str, Any], Any]] = [
         {"D.auc": 0.45, **GROWING, "G.gradient": CALM},
         None,
     ),
+    # nor are steps that grow while gradients hardly do
+    (
+        "reinflation",
+        {"D.auc": 0.45, **GROWING, "G.gradient": [*CALM[:4], 0.13, 0.13, 0.13, 0.13]},
+        {"D.auc": 0.45, **GROWING, "G.gradient": [*CALM[:4], 0.14, 0.14, 0.14, 0.14]},
+        None,
+    ),
     ("fake-slope", {"probe.slope_ratio": 3.9}, {"probe.slope_ratio": 4.1}, None),
     ("fake-slope", {"probe.slope_ratio": [9, 1] * 4}, {"probe.slope_ratio": [9, 5] * 4}, None),
     ("overpowered", {"D.auc": 0.86, "D.diversity": 0.5}, {"D.auc": 0.88, "D.diversity": 0.5}, None),

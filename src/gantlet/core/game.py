@@ -72,7 +72,7 @@ class Loss:
     def told(self) -> dict[str, Tensor]:
         """The stats, and the mean logits of reals and fakes where verdicts are shown and the stats do not have them."""
         sides = {k: self.views[f"on_{k}"] for k in ("real", "fake") if f"on_{k}" in self.views and k not in self.stats}
-        return {**self.stats, **{k: logits.mean() for k, logits in sides.items()}}
+        return {**self.stats, **{k: logits.float().mean() for k, logits in sides.items()}}
 
 
 class Scene(Protocol):

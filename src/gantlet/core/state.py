@@ -62,7 +62,8 @@ class Average:
 
 
 def _weights(modules: Mapping[str, nn.Module]) -> list[Tensor]:
-    return [p for module in modules.values() for p in module.parameters()]
+    """Each weight once, also where modules share it."""
+    return list({id(p): p for module in modules.values() for p in module.parameters()}.values())
 
 
 def with_own_copies(game: Game) -> Game:

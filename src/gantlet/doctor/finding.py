@@ -33,6 +33,11 @@ class Measure(NamedTuple):
         low, high = (None if bound is None else bound * self.unit for bound in (self.low, self.high))
         return low, high
 
+    @property
+    def behind(self) -> str:
+        """What that curve is of, in words."""
+        return self.name if self.unit == 1.0 else f"what is behind the {self.name}"
+
 
 class Sign(NamedTuple):
     """What a detector found in the last window."""

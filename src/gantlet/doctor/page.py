@@ -96,7 +96,7 @@ def write_page(diagnosis: Diagnosis, title: str, out: Path, more: str = "") -> P
 def _finding(diagnosis: Diagnosis, finding: Finding, curves: _Curves, now: int) -> str:
     """A finding with its evidence, why it happens, what to do, and the curves that show it."""
     sign, holds = finding.sign, finding.last >= now
-    shown = dict.fromkeys((m.vital, m.name, *m.bounds) for m in sign.measures if m.vital)
+    shown = dict.fromkeys((m.vital, m.behind, *m.bounds) for m in sign.measures if m.vital)
     drawn = [curves.add(diagnosis, vital, name, low, high, finding.first) for vital, name, low, high in shown]
     return (
         f'<section id="{_text(finding.name)}" class="{"bad" if holds else "over"}"><h2>{_text(named(finding))}</h2>'

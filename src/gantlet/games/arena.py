@@ -172,7 +172,7 @@ class Arena(nn.Module):
     def _penalised(self, seen: Evidence, now: Now, side: Callable[[Penalty], Any]) -> dict[str, Tensor]:
         """Each due penalty's term; critics' terms get a float32 forward of their own where slopes would be wrong."""
         due = {label: p for label, p in self.penalties.items() if p.due(now) and side(p) is not None}
-        if due and seen.on_real and slopes_fail(seen.real):
+        if due and seen.on_real and slopes_fail(seen.real, len(seen.on_real[0].logits)):
             with torch.autocast(seen.real.device.type, enabled=False):
                 more = {"z": seen.z, "G": seen.G}
                 exact = evidence(seen.critics, seen.real.float(), seen.fake.float(), seen.given, now, **more)

@@ -14,7 +14,7 @@ from gantlet.core.errors import InputError
 from gantlet.core.held import draws
 from gantlet.core.registry import penalty
 from gantlet.core.when import at
-from gantlet.losses.penalties import Every, Penalty, Strength, differentiable, normals, raised
+from gantlet.losses.penalties import Every, Penalty, Strength, differentiable, for_slopes, normals, raised
 from gantlet.losses.running import RunningMean
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -81,9 +81,10 @@ def path_length(
     def g_term(e: Evidence) -> Tensor:
         z, G = _latents(e, "path-length")
         n = max(1, round(rows * len(z)))
-        start, fake = _MOVED[of](G, z[:n], tuple(g[:n] for g in e.given))
-        y = normals(e, fake, "path-length") / math.sqrt(math.prod(fake.shape[2:]))
-        (pull,) = torch.autograd.grad((fake * y).sum(), start, create_graph=True)
+        with for_slopes(z, n):
+            start, fake = _MOVED[of](G, z[:n], tuple(g[:n] for g in e.given))
+            y = normals(e, fake, "path-length") / math.sqrt(math.prod(fake.shape[2:]))
+            (pull,) = torch.autograd.grad((fake * y).sum(), start, create_graph=True)
         layers = pull.shape[1] if of == "w" and pull.dim() == 3 else 1
         lengths = raised(pull).flatten(1).norm(dim=1) / math.sqrt(layers)
         gaps: Tensor = lengths - average.update(lengths.mean().view(1))

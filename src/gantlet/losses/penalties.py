@@ -78,16 +78,22 @@ def low_precision(x: Tensor) -> bool:
     return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
-def slopes_fail(x: Tensor) -> bool:
-    """Would the slope of a penalty in these rows be wrong in the precision that is on?
+def slopes_fail(x: Tensor, rows: int) -> bool:
+    """Would a slope of a network that sees so many rows at once, differentiated again, be wrong in the precision that is on?
 
-    fp16 overflows. And where a processor computes bfloat16 itself, convolutions of a slope that is differentiated again
-    are wrong for fewer than 16 rows (seen with 4 to 12 rows, torch 2.13 with AMX: nothing in common with float32's).
+    fp16 overflows. And where a processor computes bfloat16 itself, convolutions of such a slope are wrong for fewer than 16
+    rows (even numbers of them, torch 2.13 with AMX: nothing in common with float32's). Dynamics of second order are not
+    looked after: no harm was seen there.
     """
     if not low_precision(x):
         return False
     kind = x.device.type
-    return torch.get_autocast_dtype(kind) == torch.float16 or (kind == "cpu" and len(x) < 16)
+    return torch.get_autocast_dtype(kind) == torch.float16 or (kind == "cpu" and rows < 16)
+
+
+def for_slopes(x: Tensor, rows: int) -> AbstractContextManager[Any]:
+    """No autocast where a slope that is differentiated again would be wrong with it."""
+    return exactly(x) if slopes_fail(x, rows) else nullcontext()
 
 
 def exactly(x: Tensor) -> AbstractContextManager[Any]:

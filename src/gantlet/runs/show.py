@@ -17,7 +17,8 @@ class Show(Protocol):
 
 
 class Quiet:
-    """Shows nothing but what is wrong, by the logger `gantlet`: on stderr, until a program says otherwise."""
+    """Shows only what is wrong and what was done about it, by the logger `gantlet`: on stderr, until a program says
+    otherwise."""
 
     def say(self, text: str) -> None:
         pass

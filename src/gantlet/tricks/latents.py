@@ -12,6 +12,7 @@ from gantlet.core.critics import Adversarial, Critics, Verdict
 from gantlet.core.registry import trick
 from gantlet.core.trick import Given, Trick, unordered
 from gantlet.core.when import Now
+from gantlet.losses.penalties import for_slopes
 
 
 @trick.named("latent-optimization")
@@ -37,7 +38,7 @@ class LatentOptimization(Trick):
 
     def latent(self, z: Tensor, given: Given, G: nn.Module, critics: Critics, now: Now) -> Tensor:
         felt = torch.is_grad_enabled()
-        with torch.enable_grad():
+        with torch.enable_grad(), for_slopes(z, len(z)):
             start = z if z.requires_grad else z.view_as(z).requires_grad_()
             verdicts: list[Verdict] = critics(G(start, *given), *given, now=now, side="latent")
             score = torch.stack(

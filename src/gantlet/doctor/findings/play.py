@@ -65,12 +65,18 @@ def limit_cycle(seen: Seen, *, chance: float = 4.0, share: float = 0.6, settling
     return Sign(tuple(sorted(found, key=lambda m: -m.value))) if found else None
 
 
+def swings(seen: Seen, chance: float = 4.0, share: float = 0.6) -> float:
+    """From where on the critic's advantage swings, in units of what chance does to the difference of two means of n rows."""
+    return max(chance, share * math.sqrt(seen.about.batch / 2))
+
+
 def _swings(seen: Seen, chance: float, share: float) -> Iterator[Measure]:
     """What swings and comes back, in units of what chance does in a batch."""
     gap, rows = critic(seen, "gap"), seen.about.batch
     if seen.about.ordered and seen.now(f"{gap}.acf1") > 0 and _returns(seen, gap):
-        most = max(chance, share * math.sqrt(rows / 2))  # the difference of two means of n rows
-        yield Measure("swing of the critic's advantage", seen.now(f"{gap}.z"), high=most, vital=f"{gap}.z")
+        yield Measure(
+            "swing of the critic's advantage", seen.now(f"{gap}.z"), high=swings(seen, chance, share), vital=f"{gap}.z"
+        )
     k = 0
     while (width := seen.d(f"width.{k}")) == width:
         at = critic(seen, f"fake_at.{k}")
@@ -96,7 +102,8 @@ def reinflation(
     seen: Seen, *, growth: float = 2.5, band: float = 0.1, rest: float = 0.1, thrown: float = 1.5, windows: int = 3
 ) -> Sign | None:
     """Steps grow again although the players had come to rest, gradients under a tenth of their largest: over 2.5 times
-    the smallest so far, rising, gradients with them, while the critic cannot tell fakes from reals (Reddi et al. 2018).
+    the smallest so far, rising, gradients half as large again, while the critic cannot tell fakes from reals (Reddi et al.
+    2018).
 
     Adam divides a gradient by its recent size. Where gradients have become tiny that size shrinks too, until a small
     disturbance is divided by almost nothing: a burst of large steps out of a good solution.
@@ -115,14 +122,14 @@ def reinflation(
         rested = flat < rest * max(seen.past(slope), default=0)
         # while gradients go on falling, steps that grow are Adam's memory and throw nothing
         if values[-1] > growth * least > 0 and rested and seen.now(slope) > thrown * flat:
-            measure = Measure(
-                f"size of {turn}'s steps over the smallest so far",
-                values[-1] / least,
-                high=growth,
-                vital=name,
-                unit=least,
+            measures = tuple(
+                Measure(f"{what} over {of}", now / then, high=most, vital=vital, unit=then)
+                for what, of, now, then, most, vital in (
+                    (f"size of {turn}'s steps", "the smallest so far", values[-1], least, growth, name),
+                    (f"gradient of {turn}", "what it was then", seen.now(slope), flat, thrown, slope),
+                )
             )
-            return Sign((measure,), player(seen, turn))
+            return Sign(measures, player(seen, turn))
     return None
 
 
@@ -216,7 +223,7 @@ def underpowered(
     )
     if lead < behind:
         return Sign((led,), player(seen, seen.about.critic))
-    there = seen.step >= _SETTLED and not seen.d("gap.z") > 4.0  # else they circle, and the mean says little
+    there = seen.step >= _SETTLED and not seen.d("gap.z") > swings(seen)  # else they circle, and the mean says little
     if not (there and auc < blind and (kinds < variety or kinds > 1 / variety or place > off)):
         return None
     measures = (
@@ -252,9 +259,9 @@ def exploding(
         name = f"{turn}.gradient"
         usual = since(seen, name, 100)[:-1]
         if len(usual) > 1 and seen.now(name) > jump * statistics.median(usual) > 0:
-            least = statistics.median(usual)
-            ratio = seen.now(name) / least
-            measure = Measure(f"gradient of {turn} over its median so far", ratio, high=jump, vital=name, unit=least)
+            middle = statistics.median(usual)
+            ratio = seen.now(name) / middle
+            measure = Measure(f"gradient of {turn} over its median so far", ratio, high=jump, vital=name, unit=middle)
             return Sign((measure,), player(seen, turn))
     return None if bounded(seen) else _grows(seen, growth, windows)
 
