@@ -94,7 +94,7 @@ def plan(*, quick: bool, data: str | None) -> list[One]:
         if bed.source or data
         for case in (ON_MNIST if name == "mnist" else CASES)
         if _fits(CASES[case], name)
-        for seed in bed.seeds[: _most(case)]
+        for seed in bed.fresh.get(case, bed.seeds)[: _most(case)]
     ]
 
 

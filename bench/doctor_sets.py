@@ -88,6 +88,9 @@ class Bed(NamedTuple):
     sigma: float = 0.0  # of a mode; 0: modes are not what it is judged by
     seeds: Sequence[int] = (0,)  # of the controls; faults and oddities have the first of them
     folder: str = ""
+    fresh: Mapping[
+        str, Sequence[int]
+    ] = {}  # other seeds of a case whose detector was changed after these had been seen
 
     @property
     def images(self) -> bool:
@@ -105,10 +108,15 @@ DEEP = {"G.hidden": [64, 64, 64], "D.hidden": [64, 64, 64]}
 BEDS = {
     "ring": Bed("toy:ring?sigma=0.05", sigma=0.05, seeds=range(8)),
     "grid": Bed(
-        "toy:grid?modes=25&spacing=0.6&sigma=0.08", {**DEEP, "G.z": 8, "G.bits": 8}, 1_000, 0.08, range(120, 140)
+        "toy:grid?modes=25&spacing=0.6&sigma=0.08",
+        {**DEEP, "G.z": 8, "G.bits": 8},
+        1_000,
+        0.08,
+        range(120, 140),
+        fresh={"conditional": range(140, 160)},
     ),
     "swissroll": Bed("toy:swissroll?sigma=0.5", {**DEEP, "G.bits": 0}, 1_000, seeds=range(220, 240)),
-    "digits": Bed("digits", DENSE, steps=1_000, seeds=range(320, 340)),
+    "digits": Bed("digits", DENSE, steps=1_000, seeds=range(320, 340), fresh={"few-rows-noise": range(340, 360)}),
     "mnist": Bed("", DENSE, steps=1_000, seeds=(400,), folder="mnist"),
     "strokes": Bed("strokes", DENSE, steps=1_000, seeds=range(50, 58)),
 }

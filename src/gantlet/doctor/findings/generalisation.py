@@ -18,10 +18,11 @@ from gantlet.doctor.trends import player
     warm=100,
 )
 def overfit(
-    seen: Seen, *, lost: float = 0.4, told_apart: float = 0.6, apart: float = 0.4, drift: float = 1.5
+    seen: Seen, *, lost: float = 0.4, told_apart: float = 0.75, apart: float = 0.4, drift: float = 1.5
 ) -> Sign | None:
     """The critic knows its training rows by heart: on reals it never saw it loses over 40 % of its advantage over
-    fakes, it ranks training rows above them, and the advantage grows again (Karras et al. 2020, ADA, figure 1).
+    fakes, it ranks training rows above them in three pairs of four, and the advantage grows again (Karras et al. 2020, ADA,
+    figure 1).
 
     With few rows, remembering them is easier than learning what reals have in common. Then the critic's advice is about
     single rows, no longer about the data, and samples get worse although its loss looks better and better.
