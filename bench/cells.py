@@ -1,7 +1,7 @@
 """Cells of a table: each is kept on disk under a fingerprint of what it was measured from, also when it is half done.
 
-The cells behind docs/benchmarks.md that took hours are in bench/kept/, where every machine finds them: `python
-bench/cells.py doctor` writes those of this machine's cache there.
+Cells in bench/kept/ come with the source, and every machine finds them: `python bench/cells.py doctor` writes those of this
+machine's cache there.
 """
 
 from __future__ import annotations

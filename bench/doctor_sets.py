@@ -88,9 +88,8 @@ class Bed(NamedTuple):
     sigma: float = 0.0  # of a mode; 0: modes are not what it is judged by
     seeds: Sequence[int] = (0,)  # of the controls; faults and oddities have the first of them
     folder: str = ""
-    fresh: Mapping[
-        str, Sequence[int]
-    ] = {}  # other seeds of a case whose detector was changed after these had been seen
+    # other seeds of a case whose detector was changed after the first ones had been seen
+    fresh: Mapping[str, Sequence[int]] = {}
 
     @property
     def images(self) -> bool:

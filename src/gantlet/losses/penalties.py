@@ -83,7 +83,7 @@ def slopes_fail(x: Tensor, rows: int) -> bool:
 
     fp16 overflows. And where a processor computes bfloat16 itself, convolutions of such a slope are wrong for fewer than 16
     rows (even numbers of them, torch 2.13 with AMX: nothing in common with float32's). Dynamics of second order are not
-    looked after: no harm was seen there.
+    looked after.
     """
     if not low_precision(x):
         return False
