@@ -50,7 +50,9 @@ def watched(*changes: str, steps: int, seed: int = 0, few: int | None = None) ->
     if few is not None:
         data = Few(stream, few)
         rows = rows._replace(train=data.take(0, len(rows.train), CPU).x)
-    doctor = Doctor(About(batch=made["batch"], tree=made.tree, shape=dataset.spec.shape, count=few or 0), rows=rows)
+    players = {turn.name: turn.player for turn in state.turns}
+    about = About(batch=made["batch"], players=players, tree=made.tree, shape=dataset.spec.shape, count=few or 0)
+    doctor = Doctor(about, rows=rows)
     try:
         train(state, engine, data, steps, doctor.watches())
         state.check_finite()

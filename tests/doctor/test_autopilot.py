@@ -26,7 +26,7 @@ from helpers import IMAGES, POINTS, Play, Rows, play, same, spoil
 
 RANK = {
     "no-gradient": "wiring", "limit-cycle": "dynamics", "stiff": "dynamics", "exploding": "dynamics",
-    "overpowered": "dynamics", "underpowered": "dynamics",
+    "overpowered": "dynamics", "underpowered": "dynamics", "small-steps": "dynamics", "heavy-penalty": "dynamics",
     "reinflation": "dynamics", "fake-slope": "dynamics", "overfit": "generalisation", "collapse": "outcome",
     "diverged": "outcome", "checkerboard": "outcome",
 }  # fmt: skip
@@ -62,13 +62,15 @@ class Bedside:
         self.diagnosis = Diagnosis(About(critic="D", generator="G"))
         self.pilot = Autopilot(self.play.state, self.diagnosis.about, **options)
 
-    def window(self, *, step: int | None = None, auc: float = 0.6, **signs: float) -> list[Action]:
+    def window(
+        self, *, step: int | None = None, auc: float = 0.6, diversity: float = 1.0, **signs: float
+    ) -> list[Action]:
         """One more window, `step` at its end; a sign's _ is a -, its __ a dot."""
         last = self.diagnosis.windows[-1].last if self.diagnosis.windows else 0
         now = last + 100 if step is None else step
         self.play.state.now = self.play.state.now._replace(step=now)
         values = {k.replace("__", ".").replace("_", "-"): v for k, v in signs.items()}
-        self.diagnosis.see(Window(last + 1, now, {"D.auc": auc, **values}))
+        self.diagnosis.see(Window(last + 1, now, {"D.auc": auc, "D.diversity": diversity, **values}))
         return self.pilot.act(self.diagnosis)
 
     def value(self, kind: str) -> float:
@@ -100,7 +102,7 @@ def test_a_training_is_bit_for_bit_the_same_until_something_is_done() -> None:
 
     def act(state: Any, reports: Any) -> None:
         now = state.now.step
-        bed.diagnosis.see(Window(now, now, {"D.auc": 0.6}))
+        bed.diagnosis.see(Window(now, now, {"D.auc": 0.6, "D.diversity": 1.0}))
         assert bed.pilot.act(bed.diagnosis) == []
 
     bed.play.run(12, (every(2), act))
@@ -147,16 +149,64 @@ def test_a_finding_about_a_turn_is_about_its_player() -> None:
     assert bed.window(exploding=2.0, exploding__who=1.0)[0].knob == "players.G.lr"
 
 
-def test_a_rate_that_is_far_too_high_comes_down_first() -> None:
+def test_a_rate_that_is_far_too_high_becomes_usual_first() -> None:
     bed = Bedside("penalties.r1.gamma=1", "players.D.lr=0.015", "players.G.lr=0.006")
-    done = [a for _ in range(10) for a in bed.window(limit_cycle=2.0)]
-    assert [(a.knob, a.after) for a in done] == [
-        ("players.D.lr", 0.5), ("players.D.lr", 0.25), ("players.G.lr", 0.5), ("penalties.r1", 2.0),
-    ]  # fmt: skip
+    done = [a for _ in range(3) for a in bed.window(limit_cycle=2.0)]
+    assert [a.knob for a in done] == ["players.D.lr", "players.G.lr", "penalties.r1"], (
+        "one a window, then factors of two"
+    )
+    players, now = bed.play.state.players, bed.play.state.now
+    assert {name: player.rate(now) for name, player in players.items()} == pytest.approx({"D": 1e-3, "G": 1e-3})
+    assert done[-1].after == 2
     sgd = {"use": "sgd", "lr": 0.1}
     bed.play = play(bed.play.recipe.override(players={"D": sgd, "G": sgd}), data=Rows(POINTS))
     bed.pilot = Autopilot(bed.play.state, About())
     assert bed.window(limit_cycle=2.0)[0].knob == "penalties.r1", "of plain descent a rate alone says nothing"
+
+
+@pytest.mark.parametrize(
+    ("sign", "who", "changes", "turned"),
+    [
+        ("small_steps", 2.0, ("players.G.lr=1e-5",), {"G": 100.0}),
+        ("small_steps", 1.0, ("players.G.lr=1e-5",), {}),  # about D, whose rate is usual
+        ("overpowered", 1.0, ("players.G.lr=1e-5",), {"G": 100.0}),  # who loses moves too little
+        ("overpowered", 1.0, ("players.D.lr=1e-5",), {}),
+        ("underpowered", 1.0, ("players.D.lr=1e-5",), {"D": 100.0}),
+        ("underpowered", 1.0, ("players.G.lr=1e-5",), {}),
+        ("small_steps", 1.0, ("players.D.lr=2e-4",), {"D": 5.0}),
+        ("underpowered", 1.0, ("players.D.lr=2e-4",), {}),  # that is what many publish
+    ],
+)
+def test_who_moves_too_little_gets_a_usual_rate(
+    sign: str, who: float, changes: tuple[str, ...], turned: dict[str, float]
+) -> None:
+    bed = Bedside("players.D.lr=1e-3", "players.G.lr=1e-3", *changes)
+    bed.window(**{sign: 2.0, f"{sign}__who": who})
+    factors = {name: p.factor for name, p in bed.play.state.players.items() if p.factor != 1}
+    assert factors == pytest.approx(turned)
+
+
+def test_a_penalty_far_from_usual_becomes_usual_at_once() -> None:
+    """0.1 on points, as the remedies say; a schedule is somebody's own and only goes by factors."""
+    both = "penalties.r1.gamma=300", "penalties.r2.gamma=30"
+    bed = Bedside(*both)
+    assert [a.knob for a in bed.window(heavy_penalty=2.0)] == [], "without its recipe nobody knows what is usual"
+    for sign, gamma, after in (("heavy_penalty", 300, 0.1), ("underpowered", 300, 0.1), ("overpowered", 1e-3, 0.1)):
+        bed = Bedside(f"penalties.r1.gamma={gamma}")
+        bed.pilot.about = About(critic="D", generator="G", tree=bed.play.recipe.tree, shape=(2,))
+        (done,) = bed.window(**{sign: 2.0})
+        assert done.after == pytest.approx(after / gamma) == bed.value("penalty")
+        assert bed.diagnosis.about.turned["r1"] == bed.value("penalty"), "what is judged next is the training as it is"
+    bed = Bedside("penalties.r1.gamma.use=exponential", "penalties.r1.gamma.start=300", "penalties.r1.gamma.end=30")
+    bed.pilot.about = About(critic="D", generator="G", tree=bed.play.recipe.tree, shape=(2,))
+    assert bed.window(heavy_penalty=2.0) == [] and bed.window(underpowered=2.0)[0].after == 0.5
+
+
+def test_after_a_step_to_what_is_usual_the_next_window_may_act() -> None:
+    bed = Bedside("players.D.lr=1e-5", "players.G.lr=1e-5", "penalties.r1.gamma=1")
+    steps = [{"small_steps__who": 1.0}, {"small_steps__who": 2.0}, {"small_steps__who": 2.0}]
+    done = [[a.knob for a in bed.window(small_steps=2.0, **more)] for more in steps]
+    assert done == [["players.D.lr"], ["players.G.lr"], []]
 
 
 def test_r1_and_r2_turn_together_and_the_term_is_twice_as_large() -> None:
@@ -336,6 +386,14 @@ def test_only_what_was_healthy_for_two_windows_is_certified() -> None:
         assert bed.pilot.ring.last.certified
 
 
+@pytest.mark.parametrize("diversity", [0.4, 1.5, math.nan])
+def test_a_state_in_which_samples_are_too_alike_or_too_far_apart_is_not_certified(diversity: float) -> None:
+    bed = Bedside()
+    for step in (1000, 1100, 1200):
+        bed.window(step=step, diversity=diversity)
+    assert not bed.pilot.ring.last.certified
+
+
 def test_the_ring_holds_three_a_thousand_steps_apart() -> None:
     bed = certified()
     for _ in range(45):
@@ -449,7 +507,7 @@ def test_a_training_that_is_not_finite_is_rescued_and_goes_on() -> None:
             said.append(bed.pilot.rescue(state, str(error)))
             return
         now = state.now.step
-        bed.diagnosis.see(Window(now, now, {"D.auc": 0.6}))
+        bed.diagnosis.see(Window(now, now, {"D.auc": 0.6, "D.diversity": 1.0}))
         bed.pilot.act(bed.diagnosis)
 
     bed.play.run(14, (every(1), watch))

@@ -94,8 +94,8 @@ class Diagnosis:
 
     @property
     def ordered(self) -> list[Finding]:
-        """Causes before consequences, then by when they were first seen."""
-        return sorted(self.found.values(), key=lambda f: (RANKS.index(f.detector.rank), f.first))
+        """Causes before consequences, then by when they were first seen; last in its rank what explains only the rest."""
+        return sorted(self.found.values(), key=lambda f: (RANKS.index(f.detector.rank), f.detector.residual, f.first))
 
     @property
     def cause(self) -> Finding | None:

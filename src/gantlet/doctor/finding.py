@@ -69,6 +69,7 @@ class About:
     batch_norm: bool = False  # does the critic look at other rows by a batch norm?
     statistic: bool = False  # ... or by design (minibatch statistics, packing)?
     ordered: bool = True  # does a higher logit mean a better sample?
+    turned: Mapping[str, float] = field(default_factory=dict)  # player or penalty -> factor on what the recipe says
 
     def get(self, path: str, default: Any = None) -> Any:
         """The recipe's value at a dotted path."""
@@ -127,13 +128,14 @@ class Detector:
     remedies: tuple[Prescribe, ...]  # the first that applies is the one to try first
     hold: int  # windows in a row before it is believed
     warm: int  # steps before which it stays silent
+    residual: bool = False  # does it explain only what no other of its rank does? it is named after them
 
 
 DETECTORS: dict[str, Detector] = {}
 
 
 def detects(
-    rank: str, *remedies: Prescribe, hold: int = 2, warm: int = 0, name: str | None = None
+    rank: str, *remedies: Prescribe, hold: int = 2, warm: int = 0, residual: bool = False, name: str | None = None
 ) -> Callable[[Detect], Detect]:
     """Register a detector of this rank, with its remedies in the order in which to try them."""
     if rank not in RANKS:
@@ -141,7 +143,7 @@ def detects(
 
     def keep(fn: Detect) -> Detect:
         label = name or fn.__name__.replace("_", "-")
-        DETECTORS[label] = Detector(label, rank, fn, remedies, hold, warm)
+        DETECTORS[label] = Detector(label, rank, fn, remedies, hold, warm, residual)
         return finding(fn, label)
 
     return keep

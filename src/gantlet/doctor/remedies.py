@@ -20,12 +20,14 @@ from gantlet.doctor.settings import (
     sides,
     start_of,
     steepness_pays,
+    strengths,
     used,
     usual_gamma,
     usual_weight,
 )  # fmt: skip
 
 HOT = 5e-3  # a learning rate above which an optimiser that normalises its steps seldom trains a game
+SLOW = 2.5e-4  # ... and one under which it needs more steps than most trainings have
 USUAL_RATE = 1e-3  # what is proposed in its place; published rates are 1e-4 to 2.5e-3
 APART = 8.0  # how many times the other's a player's learning rate may be; published ratios are 1 to 5
 EASY = 5  # turns in a row that are usual at most
@@ -58,6 +60,13 @@ def tame_rates(seen: Seen, sign: Sign) -> Remedy | None:
     change = [f"players.{name}.lr={USUAL_RATE:g}" for name in found]
     text = f"Give both players a learning rate of {USUAL_RATE:g}"
     return offer(seen, text, *change, *_damping(seen), source="usual rates are 1e-4 to 2e-3; Heusel et al. 2017")
+
+
+def usual_rates(seen: Seen, sign: Sign) -> Remedy | None:
+    """Learning rates that are far too low become usual ones."""
+    low = [name for name, rate in rates(seen).items() if normalises(seen, name) and rate < SLOW]
+    text = f"Give {' and '.join(low)} a learning rate of {USUAL_RATE:g}"
+    return offer(seen, text, *(f"players.{n}.lr={USUAL_RATE:g}" for n in low), source="usual rates are 1e-4 to 2e-3")
 
 
 def slower_critic(seen: Seen, sign: Sign) -> Remedy | None:
@@ -178,6 +187,14 @@ def softer_penalty(seen: Seen, sign: Sign) -> Remedy | None:
         factor = usual / weight if weight > 4 * usual else 0.25
         change += scaled(seen, f"game.penalties.{label}.{option}", factor)
     return offer(seen, "Weaken the penalty: its pull overshoots in every step", *change, source=MESCHEDER)
+
+
+def lighter_penalty(seen: Seen, sign: Sign) -> Remedy | None:
+    """Weights far above the usual become usual."""
+    heavy = [(label, times) for label, times in strengths(seen) if times > APART]
+    options = {label: option for label, option, _ in penalties(seen)}
+    change = [c for label, n in heavy for c in scaled(seen, f"game.penalties.{label}.{options[label]}", 1 / n)]
+    return offer(seen, "Let the critic be steeper: the penalty keeps it from seeing detail", *change, source=MESCHEDER)
 
 
 def penalise_fakes(seen: Seen, sign: Sign) -> Remedy | None:

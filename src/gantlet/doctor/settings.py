@@ -71,6 +71,16 @@ def penalties(seen: Seen) -> Iterator[tuple[str, str, float]]:
                 yield label, option, weight
 
 
+def strengths(seen: Seen) -> Iterator[tuple[str, float]]:
+    """Label of each penalty on the critic's slope whose weight is a plain number, and how many times the usual it is."""
+    for label, option, weight in penalties(seen):
+        fixed = not isinstance(seen.about.get(f"game.penalties.{label}.{option}"), Mapping)
+        part = used(seen, "penalties")[label]
+        if fixed and (option == "gamma" or part in ("gp", "gp-one-sided")):
+            usual = usual_gamma(seen) if option == "gamma" else usual_weight(seen)
+            yield label, seen.about.turned.get(label, 1.0) * weight / usual
+
+
 def used(seen: Seen, kind: str) -> dict[str, str]:
     """Label -> part of the penalties or tricks."""
     return {label: part.get("use", label) for label, part in (seen.about.get(f"game.{kind}") or {}).items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -11,10 +12,14 @@ from torch import Tensor
 from gantlet.augment.control import Controller
 from gantlet.core.optimizers import Player
 from gantlet.core.state import State
+from gantlet.doctor.finding import About, Seen
+from gantlet.doctor.remedies import HOT, SLOW, USUAL_RATE
+from gantlet.doctor.settings import strengths
 from gantlet.games.arena import Arena
 
 REACH = 64.0  # a factor stays within 1/64..64 of where it started: beyond that it is another recipe
-HOT = 5e-3  # a rate above which Adam seldom trains a game: published ones are 1e-4 to 2.5e-3
+COLD = 1e-4  # a rate below which a player that loses is too slow to win
+APART = 8.0  # so many times what is usual, or a part of it, is far off
 FIRST_P = 0.1  # where augmentation begins when it has not: doubling 0 leads nowhere
 
 
@@ -45,7 +50,9 @@ class Knob:
         if self.least and ratio > 1:
             after = min(max(ratio * self.value, self.least), self.high)
             return after if after > self.value else None
-        inside = all(self.low <= ratio * dial.read() <= self.high for dial in self.dials)
+        # one that is outside already, since it was made usual at once, may come back
+        ends = [ratio * dial.read() for dial in self.dials]
+        inside = max(ends) <= self.high if ratio > 1 else min(ends) >= self.low
         return ratio * self.value if inside else None
 
     def set(self, value: float) -> None:
@@ -58,13 +65,33 @@ class Knob:
             dial.write(ratio * dial.read())
 
 
-def hottest(state: State) -> str | None:
-    """The kind of knob of the player whose rate is highest, where that is hot: None where none is."""
-    rates = {
+def unusual(state: State, about: About) -> dict[str, tuple[str, float]]:
+    """What is far from what trains games: a word for it -> kind of knob, the ratio that would make it usual.
+
+    `hot`: the highest learning rate. `slow.PLAYER`, `cold.PLAYER`: a low one, a very low one. `heavy`, `faint`: the
+    penalties on the critic's slope.
+    """
+    found: dict[str, tuple[str, float]] = {}
+    rates = {  # of optimisers that divide by the size of gradients, and so move each weight by about their rate
         name: player.rate(state.now) for name, player in state.players.items() if "eps" in player.opt.defaults
-    }  # an optimiser that divides by the size of gradients moves each weight by about its rate
-    name = max(rates, key=lambda name: rates[name], default="")
-    return f"lr.{name}" if rates.get(name, 0.0) > HOT else None
+    }
+    for name, rate in sorted(rates.items(), key=lambda item: item[1]):  # the highest is written last
+        words = {"hot": rate > HOT, f"slow.{name}": 0 < rate < SLOW, f"cold.{name}": 0 < rate < COLD}
+        found |= {word: (f"lr.{name}", USUAL_RATE / rate) for word, holds in words.items() if holds}
+    ratio = max((times for _, times in strengths(Seen((), replace(about, turned=turned(state))))), default=0.0)
+    if ratio > APART or 0 < ratio < 1 / APART:
+        found["heavy" if ratio > 1 else "faint"] = ("penalty", 1 / ratio)
+    return found
+
+
+def turned(state: State) -> dict[str, float]:
+    """Player or label of a penalty -> the factor that is on what the recipe says."""
+    arena = getattr(state.game, "arena", None)
+    labels = [k for k, p in arena.penalties.items() if p.term is not None] if isinstance(arena, Arena) else []
+    return {
+        **{name: player.factor for name, player in state.players.items()},
+        **{label: float(arena.factor(label)) for label in labels},  # type: ignore[union-attr]
+    }
 
 
 def knobs(state: State) -> dict[str, Knob]:

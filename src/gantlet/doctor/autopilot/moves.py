@@ -16,24 +16,27 @@ FAR = 1e9  # what is not a number is this far outside
 
 
 class Move(NamedTuple):
-    """Turn a knob of this kind by this ratio."""
+    """Turn a knob of this kind by this ratio; None: make usual what is far from it in this way (see `unusual`)."""
 
-    knob: str
-    ratio: float
+    knob: str  # WHO, CRITIC, GENERATOR: the player that the finding is about, or that of this turn
+    ratio: float | None = None
 
 
 # Those that this training has a knob for, and that were not taken back, are made in turn while the finding holds. What
-# a game lacks (a penalty, another loss) is not put in: the doctor says so, and the user decides.
-HOT = Move("hot", 0.5)  # the rate of a player that is far above what is usual, before anything else
+# a game lacks (a penalty, another loss) is not put in: the doctor says so, and the user decides. What is far from usual
+# comes first and goes all the way: a training is too short for factors of two.
+HOT, HEAVY, FAINT = (Move(word) for word in ("hot", "heavy", "faint"))
 MOVES: dict[str, tuple[Move, ...]] = {
     # a turn of the game by h f' is damped by h gamma (Mescheder, Geiger and Nowozin 2018)
-    "limit-cycle": (HOT, Move("penalty", 2.0), Move("lr", 0.5)),
-    "fake-slope": (Move("penalty", 2.0),),
-    "exploding": (HOT, Move("penalty", 2.0), Move("lr", 0.5)),
+    "limit-cycle": (HOT, FAINT, Move("penalty", 2.0), Move("lr", 0.5)),
+    "fake-slope": (FAINT, Move("penalty", 2.0)),
+    "exploding": (HOT, FAINT, Move("penalty", 2.0), Move("lr", 0.5)),
+    "small-steps": (Move("slow.WHO"),),
+    "heavy-penalty": (HEAVY,),
     # a critic that wins is smoothed; one that loses under a penalty is let go
-    "overpowered": (HOT, Move("penalty", 2.0)),
-    "underpowered": (HOT, Move("penalty", 0.5)),
-    "stiff": (Move("penalty", 0.5), Move("lr", 0.5)),  # period 2: h gamma is above its limit of 2
+    "overpowered": (HOT, Move("cold.GENERATOR"), FAINT, Move("penalty", 2.0)),
+    "underpowered": (HOT, Move("cold.CRITIC"), HEAVY, Move("penalty", 0.5)),
+    "stiff": (HOT, HEAVY, Move("penalty", 0.5), Move("lr", 0.5)),  # period 2: h gamma is above its limit of 2
     "reinflation": (Move("lr", 0.5),),  # Adam's step grows again where gradients vanish
     "overfit": (Move("augment", 2.0),),
 }

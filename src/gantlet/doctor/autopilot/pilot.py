@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gantlet.core.errors import NonFiniteError
 from gantlet.core.state import State
 from gantlet.core.train import Stop
 from gantlet.doctor.autopilot.action import Action
-from gantlet.doctor.autopilot.knobs import Dial, hottest, knobs
-from gantlet.doctor.autopilot.moves import HOT, MOVES, RUIN, Move, Trial, deviation
+from gantlet.doctor.autopilot.knobs import Dial, knobs, turned, unusual
+from gantlet.doctor.autopilot.moves import MOVES, RUIN, Move, Trial, deviation
 from gantlet.doctor.autopilot.ring import Snapshots
 from gantlet.doctor.diagnosis import Diagnosis, Finding
 from gantlet.doctor.finding import RANKS, About
 
 COOL = 3  # windows between two actions, in which the first is judged
+QUICK = 1  # ... after one that made usual what was far from it: there is more to do, and it needs less proof
 CLEAN = 2  # windows without a finding that certify a state
-BAND = (0.4, 0.95)  # of the critic's AUC in a healthy state: some good image GANs live at 0.9
+BANDS = {"auc": (0.4, 0.95), "diversity": (0.8, 1.25)}  # in a healthy state: some good image GANs live at an AUC of 0.9
 RETRIES = 2  # rollbacks: fewer than three, then a person has to look
 TURNED = RANKS.index("dynamics")  # knobs help against this and later ranks; what is wrong before is not a knob's
 TURNED_BACK = {"lr": 0.5, "penalty": 2.0}  # with a rollback; a stiff training wants less of both
@@ -59,6 +61,10 @@ class Autopilot:
     def act(self, diagnosis: Diagnosis) -> list[Action]:
         """What is done after this window. Stop, with what was tried, where going back has not helped."""
         done, self.windows = len(self.actions), self.windows + 1
+        told = diagnosis.about  # which turn is whose is seen only when they play
+        self.about = replace(
+            self.about, critic=self.about.critic or told.critic, generator=self.about.generator or told.generator
+        )
         holding = {f.name: f for f in diagnosis.holding}
         self.stiff = "stiff" in holding
         ruin = next((name for name in RUIN if name in holding and self._may_return(name)), None)
@@ -70,6 +76,8 @@ class Autopilot:
             self._judge(holding)
             self._turn(holding)
             self._certify(diagnosis)
+        # what is judged from now on is the training as it is, not as its recipe says
+        diagnosis.about = replace(diagnosis.about, turned=turned(self.state))
         return self.actions[done:]
 
     def rescue(self, state: State, reason: str) -> str | None:
@@ -101,38 +109,51 @@ class Autopilot:
             return
         for finding in holding.values():  # the cause first
             for move in self._moves(finding.name):
-                if self._made(move, self._kind(move, finding), finding, holding):
+                turn = self._turn_of(move, finding)
+                if turn is not None and self._made(turn, finding, holding, counts=move.ratio is not None):
                     return
 
     def _moves(self, name: str) -> list[Move]:
-        """In turn: a move after which the finding still holds gives way to the next."""
+        """What is far from usual first; then in turn: a move after which the finding still holds gives way to the next."""
         moves = MOVES.get(name, ())
-        rest = [move for move in moves if move is not HOT]
+        first, rest = [m for m in moves if m.ratio is None], [m for m in moves if m.ratio is not None]
         done = self.tries.get(name, 0) % max(1, len(rest))
-        return [*(move for move in moves if move is HOT), *rest[done:], *rest[:done]]
+        return [*first, *rest[done:], *rest[:done]]
 
-    def _kind(self, move: Move, finding: Finding) -> str:
-        """Which knob this move turns: one player's, where the finding is about that player; "" where there is none."""
-        if move is HOT:
-            return hottest(self.state) or ""
-        who = self.about.players.get(finding.sign.who, finding.sign.who)
-        whose = f"{move.knob}.{who}"
-        return whose if whose in knobs(self.state) else move.knob
+    def _turn_of(self, move: Move, finding: Finding) -> tuple[str, float, float] | None:
+        """Which knob this move turns, by what ratio and to what value; None where there is none or it is at its bound.
 
-    def _made(self, move: Move, kind: str, finding: Finding, holding: Mapping[str, Finding]) -> bool:
-        """Make this move, if this training has the knob, it did no harm before, and it is not at its bound."""
-        known = knobs(self.state)
-        after = known[kind].stepped(move.ratio) if kind in known else None
-        barred = _way(finding.name, kind, move.ratio) in self.barred
-        if after is None or barred or self._to_and_fro(kind, up=move.ratio > 1):
+        One player's knob, where the finding is about that player.
+        """
+        known, players = knobs(self.state), self.about.players
+        who = players.get(finding.sign.who, finding.sign.who)
+        if move.ratio is None:
+            word, _, role = move.knob.partition(".")
+            turn = {"CRITIC": self.about.critic, "GENERATOR": self.about.generator}.get(role) or ""
+            whose = f"{word}.{who if role == 'WHO' else players.get(turn, turn)}" if role else word
+            kind, ratio = unusual(self.state, self.about).get(whose, ("", 1.0))
+            after = ratio * known[kind].value if kind in known else None
+        else:
+            whose, ratio = f"{move.knob}.{who}", move.ratio
+            kind = whose if whose in known else move.knob
+            after = known[kind].stepped(ratio) if kind in known else None
+        return None if after is None else (kind, ratio, after)
+
+    def _made(
+        self, turn: tuple[str, float, float], finding: Finding, holding: Mapping[str, Finding], *, counts: bool
+    ) -> bool:
+        """Turn it, if it did no harm before and was not turned the other way just now."""
+        kind, ratio, after = turn
+        if _way(finding.name, kind, ratio) in self.barred or self._to_and_fro(kind, up=ratio > 1):
             return False
-        before = known[kind].value
+        before = knobs(self.state)[kind].value
         self._set(kind, after, finding.name)
-        self.tries[finding.name] = self.tries.get(finding.name, 0) + (move is not HOT)
+        self.tries[finding.name] = self.tries.get(finding.name, 0) + counts
+        self.rest = self.windows + (COOL if counts else QUICK)
         off = deviation(finding.sign)
         self.trial = Trial(
-            kind, move.ratio, before, after, finding.name, finding.detector.rank, off, " ".join(holding),
-            until=self.windows + COOL,
+            kind, ratio, before, after, finding.name, finding.detector.rank, off, " ".join(holding),
+            until=self.rest,
         )  # fmt: skip
         return True
 
@@ -163,8 +184,9 @@ class Autopilot:
 
     def _healthy(self, diagnosis: Diagnosis) -> bool:
         critic = diagnosis.about.critic or self.about.critic
-        auc = diagnosis.windows[-1].values.get(f"{critic}.auc", math.nan)
-        if diagnosis.holding or not (critic is None or BAND[0] <= auc <= BAND[1]):
+        seen = diagnosis.windows[-1].values
+        inside = (low <= seen.get(f"{critic}.{name}", math.nan) <= high for name, (low, high) in BANDS.items())
+        if diagnosis.holding or not (critic is None or all(inside)):
             return False
         try:
             self.state.check_finite()  # weights are, but buffers may not be
