@@ -1,6 +1,6 @@
 """A curve for each finding, from trainings that `gantlet bench doctor` kept: `python bench/doctor_curves.py`.
 
-Two that no fault of that benchmark brings about are trained here. Each picture is the vital that a finding is seen by, in a
+Three that no fault of that benchmark brings about are trained here. Each picture is the vital that a finding is seen by, in a
 training broken on purpose (orange) and in a healthy one of the same set (blue), with the healthy band shaded and a line at
 the window that first showed it.
 """
@@ -41,6 +41,7 @@ def one_mode(table: Table) -> Table:
 
 
 EXTRA = {
+    "cold": Case("small-steps", steps=2.0, changes=each_player(lr=1e-5)),
     "logits-grow": Case("loss-scale", steps=2.5,
                         changes={**FREE, "adversarial": "wasserstein", "precision": "fp16", **each_player(lr=1e-2)}),
     "adam-burst": Case("reinflation", steps=5.0, both=one_mode,
