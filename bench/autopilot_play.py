@@ -73,13 +73,17 @@ def judged(name: str, game: Game) -> dict[str, Any]:
     return {"healthy": bool(fine), "score": share * good, "high_quality": float(good), "kl": float(got["kl"])}
 
 
+SAID = ("remedies.py", "words.py", "page.py")  # what a doctor tells people; the autopilot does not listen
+
+
 @cache
 def code() -> str:
-    """Which doctor this is."""
+    """Which doctor this is, as far as an autopilot may act otherwise under another."""
     folder = Path(gantlet.doctor.__file__).parent
     found = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
-        found.update(path.read_bytes())
+        if path.name not in SAID:
+            found.update(path.read_bytes())
     return found.hexdigest()[:16]
 
 

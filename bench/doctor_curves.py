@@ -1,8 +1,8 @@
 """A curve for each finding, from trainings that `gantlet bench doctor` kept: `python bench/doctor_curves.py`.
 
-Three that no fault of that benchmark brings about are trained here. Each picture is the vital that a finding is seen by, in a
-training broken on purpose (orange) and in a healthy one of the same set (blue), with the healthy band shaded and a line at
-the window that first showed it.
+Three that no fault of that benchmark brings about are trained here. Each picture is the vital that a finding is seen by,
+in a training broken on purpose (orange) and in a healthy one of the same set (blue), with the healthy band shaded and a
+line at the window that first showed it.
 """
 
 from __future__ import annotations

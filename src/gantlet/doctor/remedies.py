@@ -10,6 +10,9 @@ from gantlet.core.errors import InputError
 from gantlet.core.recipe import Recipe
 from gantlet.doctor.finding import Remedy, Seen, Sign
 from gantlet.doctor.settings import (
+    HOT,
+    SLOW,
+    USUAL_RATE,
     constrained,
     is_image,
     labelled_losses_only,
@@ -26,9 +29,6 @@ from gantlet.doctor.settings import (
     usual_weight,
 )  # fmt: skip
 
-HOT = 5e-3  # a learning rate above which an optimiser that normalises its steps seldom trains a game
-SLOW = 2.5e-4  # ... and one under which it needs more steps than most trainings have
-USUAL_RATE = 1e-3  # what is proposed in its place; published rates are 1e-4 to 2.5e-3
 APART = 8.0  # how many times the other's a player's learning rate may be; published ratios are 1 to 5
 EASY = 5  # turns in a row that are usual at most
 MESCHEDER = "Mescheder, Geiger and Nowozin 2018"
@@ -63,7 +63,10 @@ def tame_rates(seen: Seen, sign: Sign) -> Remedy | None:
 
 
 def usual_rates(seen: Seen, sign: Sign) -> Remedy | None:
-    """Learning rates that are far too low become usual ones."""
+    """Learning rates that are far too low become usual ones, and so do others that are far from them."""
+    tamed = tame_rates(seen, sign)
+    if tamed is not None:
+        return tamed
     low = [name for name, rate in rates(seen).items() if normalises(seen, name) and rate < SLOW]
     text = f"Give {' and '.join(low)} a learning rate of {USUAL_RATE:g}"
     return offer(seen, text, *(f"players.{n}.lr={USUAL_RATE:g}" for n in low), source="usual rates are 1e-4 to 2e-3")

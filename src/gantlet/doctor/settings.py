@@ -9,6 +9,9 @@ from gantlet.core import registry
 from gantlet.core.trick import Trick
 from gantlet.doctor.finding import Seen
 
+HOT = 5e-3  # a learning rate above which an optimiser that normalises its steps seldom trains a game
+SLOW = 2.5e-4  # ... and one under which it needs more steps than many trainings have
+USUAL_RATE = 1e-3  # what is proposed in its place; published rates are 1e-4 to 2.5e-3
 USUAL_GAMMA = {True: 1.0, False: 0.1}  # of R1 and of R2: images (up to 64 x 64), points
 USUAL_WEIGHT = {True: 10.0, False: 0.1}  # of a gradient penalty to 1: Gulrajani et al. 2017, and their toys
 

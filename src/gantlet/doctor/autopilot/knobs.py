@@ -13,8 +13,7 @@ from gantlet.augment.control import Controller
 from gantlet.core.optimizers import Player
 from gantlet.core.state import State
 from gantlet.doctor.finding import About, Seen
-from gantlet.doctor.remedies import HOT, SLOW, USUAL_RATE
-from gantlet.doctor.settings import strengths
+from gantlet.doctor.settings import HOT, SLOW, USUAL_RATE, strengths
 from gantlet.games.arena import Arena
 
 REACH = 64.0  # a factor stays within 1/64..64 of where it started: beyond that it is another recipe

@@ -7,7 +7,7 @@ import math
 
 from gantlet.doctor import remedies
 from gantlet.doctor.finding import Measure, Seen, Sign, detects
-from gantlet.doctor.settings import bounded, rates, strengths
+from gantlet.doctor.settings import SLOW, bounded, rates, strengths
 from gantlet.doctor.trends import critic, player
 
 
@@ -35,7 +35,7 @@ def large_steps(seen: Seen, *, share: float = 0.15) -> Sign | None:
 
 @detects("dynamics", remedies.usual_rates, hold=2, warm=50, residual=True)
 def small_steps(
-    seen: Seen, *, path: float = 2.0, slow: float = remedies.SLOW, ranks: float = 0.85, variety: float = 0.8,
+    seen: Seen, *, path: float = 2.0, slow: float = SLOW, ranks: float = 0.85, variety: float = 0.8,
     off: float = 0.5, covered: float = 0.7, short: int = 1_000,
 ) -> Sign | None:  # fmt: skip
     """A player's steps are too small for this training: all of them, laid end to end, are shorter than twice the norm of

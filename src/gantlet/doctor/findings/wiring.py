@@ -7,8 +7,8 @@ import math
 
 from gantlet.doctor.finding import Measure, Remedy, Seen, Sign, detects
 from gantlet.doctor.findings.structure import always_below, varieties
-from gantlet.doctor.remedies import USUAL_RATE, offer
-from gantlet.doctor.settings import start_of
+from gantlet.doctor.remedies import offer
+from gantlet.doctor.settings import USUAL_RATE, start_of
 
 
 def turns_of(seen: Seen) -> list[str]:
