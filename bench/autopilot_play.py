@@ -73,7 +73,7 @@ def judged(name: str, game: Game) -> dict[str, Any]:
     return {"healthy": bool(fine), "score": share * good, "high_quality": float(good), "kl": float(got["kl"])}
 
 
-SAID = ("remedies.py", "words.py", "page.py")  # what a doctor tells people; the autopilot does not listen
+SAID = ("damping.py", "remedies.py", "words.py", "page.py")  # what a doctor tells people; the autopilot does not listen
 
 
 @cache

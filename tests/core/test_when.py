@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 
 from gantlet.core import registry
+from gantlet.core.errors import InputError
+from gantlet.core.recipe import recipe
 from gantlet.core.schedules import constant, cosine, drop, exponential, linear
 from gantlet.core.when import Now, always, at, before, every, since
 from helpers import play
@@ -42,6 +45,23 @@ def test_exponential_falls_by_the_same_factor_every_step() -> None:
     assert values[:11] == [1.0] * 11
     assert values[40:] == pytest.approx([1e-3] * 5)
     assert [b / a for a, b in itertools.pairwise(values[10:41])] == pytest.approx([10 ** (-3 / 30)] * 30)
+
+
+@pytest.mark.parametrize("schedule", [exponential, cosine, linear])
+def test_a_schedule_may_begin_after_a_share_of_the_steps(schedule: Any) -> None:
+    """Whoever trains longer or shorter then holds for as large a part."""
+    for steps in (10, 25, 1_000):
+        shared = [schedule(Now(step=step), start=1.0, end=0.1, after=0.4, steps=steps) for step in range(steps + 2)]
+        counted = [
+            schedule(Now(step=step), start=1.0, end=0.1, after=2 * steps // 5, steps=steps) for step in range(steps + 2)
+        ]
+        assert shared == counted and shared[2 * steps // 5] == 1 and shared[steps] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("after", [-1, -0.1, 1.5])
+def test_a_schedule_begins_at_a_step_or_after_a_share(after: float) -> None:
+    with pytest.raises(InputError, match="after"):
+        recipe("mlp").override(f"players.G.lr={{use: exponential, start: 1e-3, after: {after}}}")
 
 
 def test_cosine_is_half_a_cosine() -> None:

@@ -4,16 +4,15 @@ does not apply: the option is there already, the recipe has no such part, or nob
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from gantlet.core.errors import InputError
 from gantlet.core.recipe import Recipe
+from gantlet.doctor.damping import damping, second_penalty
 from gantlet.doctor.finding import Remedy, Seen, Sign
 from gantlet.doctor.settings import (
     HOT,
     SLOW,
     USUAL_RATE,
-    constrained,
     is_image,
     labelled_losses_only,
     normalises,
@@ -21,8 +20,6 @@ from gantlet.doctor.settings import (
     rates,
     scaled,
     sides,
-    start_of,
-    steepness_pays,
     strengths,
     used,
     usual_gamma,
@@ -59,7 +56,7 @@ def tame_rates(seen: Seen, sign: Sign) -> Remedy | None:
         return None
     change = [f"players.{name}.lr={USUAL_RATE:g}" for name in found]
     text = f"Give both players a learning rate of {USUAL_RATE:g}"
-    return offer(seen, text, *change, *_damping(seen), source="usual rates are 1e-4 to 2e-3; Heusel et al. 2017")
+    return offer(seen, text, *change, *damping(seen), source="usual rates are 1e-4 to 2e-3; Heusel et al. 2017")
 
 
 def usual_rates(seen: Seen, sign: Sign) -> Remedy | None:
@@ -126,7 +123,7 @@ def alternate(seen: Seen, sign: Sign) -> Remedy | None:
     if seen.about.get("dynamics.use") != "simultaneous":
         return None
     text = "Let the players move in turn, with a penalty that damps them"
-    return offer(seen, text, "dynamics=alternating", *_damping(seen), source=MESCHEDER)
+    return offer(seen, text, "dynamics=alternating", *damping(seen), source=MESCHEDER)
 
 
 def lookahead(seen: Seen, sign: Sign) -> Remedy | None:
@@ -142,14 +139,14 @@ def fewer_critic_steps(seen: Seen, sign: Sign) -> Remedy | None:
     """More turns in a row than usual become one."""
     if (seen.about.get("game.d_steps") or 1) <= EASY:
         return None
-    return offer(seen, "Let the critic move once a round", "d_steps=1", *_damping(seen), source=HUANG)
+    return offer(seen, "Let the critic move once a round", "d_steps=1", *damping(seen), source=HUANG)
 
 
 def fewer_generator_steps(seen: Seen, sign: Sign) -> Remedy | None:
     """The generator moves once a round."""
     if (seen.about.get("game.g_steps") or 1) <= 1:
         return None
-    return offer(seen, "Let the generator move once a round", "g_steps=1", *_damping(seen), source=HUANG)
+    return offer(seen, "Let the generator move once a round", "g_steps=1", *damping(seen), source=HUANG)
 
 
 def more_critic_steps(seen: Seen, sign: Sign) -> Remedy | None:
@@ -164,7 +161,7 @@ def more_critic_steps(seen: Seen, sign: Sign) -> Remedy | None:
 
 def damp(seen: Seen, sign: Sign) -> Remedy | None:
     """The penalty that this loss wants and does not have, on every step; without the momentum that works against it."""
-    change = _damping(seen)
+    change = damping(seen)
     if not change:
         return None
     return offer(seen, "Damp the game: keep the critic's slope small at reals and at fakes", *change, source=HUANG)
@@ -202,7 +199,7 @@ def lighter_penalty(seen: Seen, sign: Sign) -> Remedy | None:
 
 def penalise_fakes(seen: Seen, sign: Sign) -> Remedy | None:
     """R2 beside R1, every step."""
-    change = _second_penalty(seen)
+    change = second_penalty(seen)
     return offer(seen, "Keep the critic's slope small at the fakes too", *change, source=HUANG)
 
 
@@ -211,40 +208,6 @@ def lecam(seen: Seen, sign: Sign) -> Remedy | None:
     if not seen.about.ordered:
         return None
     return offer(seen, "Hold logits near their running means", "penalties.lecam.weight=0.3", source="Tseng et al. 2021")
-
-
-def _damping(seen: Seen) -> list[str]:
-    """What is missing of a damped game; [] where nothing is."""
-    if not seen.about.ordered or seen.about.get("game.adversarial") is None:
-        return []
-    change = _missing_penalty(seen) or _second_penalty(seen)
-    lazy = [k for k, part in (seen.about.get("game.penalties") or {}).items() if _is_slope(part) and part["every"] > 1]
-    weak = [label for label, option, weight in penalties(seen) if option == "gamma" and 8 * weight < usual_gamma(seen)]
-    change += [f"penalties.{label}.every=1" for label in lazy]
-    change += [f"penalties.{label}.gamma={usual_gamma(seen):.3g}" for label in weak]
-    names = [n for n in sides(seen) if (seen.about.get(f"players.{n}.beta1") or 0) > 0.5]
-    return change + [f"players.{name}.beta1=0" for name in names]
-
-
-def _is_slope(part: Mapping[str, Any]) -> bool:
-    return "gamma" in part and "every" in part
-
-
-def _missing_penalty(seen: Seen) -> list[str]:
-    if constrained(seen):
-        return []
-    if steepness_pays(seen):
-        return [f"penalties.gp.weight={usual_weight(seen):g}"]
-    return [f"penalties.{label}.gamma={usual_gamma(seen):.3g}" for label in ("r1", "r2")]
-
-
-def _second_penalty(seen: Seen) -> list[str]:
-    """R2 with the weight of the R1 that stands alone."""
-    there = {part: label for label, part in used(seen, "penalties").items()}
-    if "r1" not in there or "r2" in there or "r2" in used(seen, "penalties"):
-        return []
-    weight = start_of(seen.about.get(f"game.penalties.{there['r1']}.gamma"))
-    return [f"penalties.r2.gamma={weight:.3g}"] if weight else []
 
 
 # ---- losses, tricks, networks, precision --------------------------------------------------------------------------
@@ -267,7 +230,7 @@ def non_saturating(seen: Seen, sign: Sign) -> Remedy | None:
     if seen.about.get("game.adversarial.use") != "minimax" or labelled_losses_only(seen):
         return None
     text = "Use the loss that still has a gradient when the critic wins"
-    return offer(seen, text, "adversarial=non-saturating", *_damping(seen), source="Goodfellow et al. 2014, section 3")
+    return offer(seen, text, "adversarial=non-saturating", *damping(seen), source="Goodfellow et al. 2014, section 3")
 
 
 def penalty_for_clipping(seen: Seen, sign: Sign) -> Remedy | None:
