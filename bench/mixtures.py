@@ -67,19 +67,16 @@ def base() -> Recipe:
     return Recipe("mixtures", tree)
 
 
-HOT = 0.4  # share of the steps in which ours stays smooth, so that every mode gets its share
-
-
 def ours() -> Recipe:
     """What the package itself would play: relativistic + R1 + R2 that let go, a generator that can jump, and a critic
     that sees detail far finer than the whole.
 
-    Rate and penalty are held while modes are found, and fall together: what is stable is their ratio (a turn of the game
-    by h f' is damped by h gamma).
+    Rate and penalty are held while every mode gets its share, then fall together: what is stable is their ratio (a turn of
+    the game by h f' is damped by h gamma).
     """
 
     def falling(start: float, end: float) -> dict[str, Any]:
-        return {"use": "exponential", "start": start, "end": end, "after": int(HOT * STEPS)}
+        return {"use": "exponential", "start": start, "end": end, "after": 0.4}
 
     gamma = falling(1.0, 0.1)  # smooth while far apart, sharper when near
     return base().override(

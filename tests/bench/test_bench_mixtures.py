@@ -13,6 +13,7 @@ import mixtures
 from gantlet.cli import main
 from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
+from gantlet.recipes.auto import Facts, auto
 from seeds import Pool, begin
 
 SMALL = "+G.hidden=[8]+D.hidden=[8]"
@@ -129,3 +130,9 @@ def test_the_command_line_knows_which_benchmark_takes_what(capsys: pytest.Captur
             main(arguments)
         assert left.value.code == 2
         assert words in capsys.readouterr().err
+
+
+def test_ours_is_what_auto_plays_on_points_of_the_plane() -> None:
+    chosen, measured = auto(Facts(Spec((2,)))).tree, mixtures.ours().tree
+    for part in ("game", "players", "dynamics", "average", "batch"):
+        assert chosen[part] == measured[part], part
