@@ -134,5 +134,5 @@ def test_the_command_line_knows_which_benchmark_takes_what(capsys: pytest.Captur
 
 def test_ours_is_what_auto_plays_on_points_of_the_plane() -> None:
     chosen, measured = auto(Facts(Spec((2,)))).tree, mixtures.ours().tree
-    for part in ("game", "players", "dynamics", "average", "batch"):
+    for part in ("game", "players", "dynamics", "average", "batch", "steps"):
         assert chosen[part] == measured[part], part

@@ -13,6 +13,7 @@ from gantlet.doctor import Diagnosis, Window
 from gantlet.doctor.finding import DETECTORS
 
 OURS = [n for n, d in DETECTORS.items() if d.rank in ("non-finite", "dynamics", "generalisation", "outcome")]
+STEEPER = {"G.slope.fake": [0.2, *[0.31] * 7]}
 BOTH_HOT = ("players.D.lr=3e-2", "players.G.lr=1e-4")
 SLOW = [1.0, 1.5, 2.2, 3.3, 5.0, 7.4, 11.0, 16.0]  # half as much again in each window
 
@@ -69,8 +70,14 @@ EDGES: list[tuple[str, dict[str, Any], dict[str, Any], Any]] = [
         {"D.auc": 0.45, **GROWING, "G.gradient": [*CALM[:4], 0.14, 0.14, 0.14, 0.14]},
         None,
     ),
-    ("fake-slope", {"probe.slope_ratio": 3.9}, {"probe.slope_ratio": 4.1}, None),
-    ("fake-slope", {"probe.slope_ratio": [9, 1] * 4}, {"probe.slope_ratio": [9, 5] * 4}, None),
+    ("fake-slope", {"probe.slope_ratio": 3.9, **STEEPER}, {"probe.slope_ratio": 4.1, **STEEPER}, None),
+    ("fake-slope", {"probe.slope_ratio": [9, 1] * 4, **STEEPER}, {"probe.slope_ratio": [9, 5] * 4, **STEEPER}, None),
+    (
+        "fake-slope",
+        {"probe.slope_ratio": 9, "G.slope.fake": [0.2, *[0.29] * 7]},
+        {"probe.slope_ratio": 9, **STEEPER},
+        None,
+    ),
     ("overpowered", {"D.auc": 0.86, "D.diversity": 0.5}, {"D.auc": 0.88, "D.diversity": 0.5}, None),
     ("overpowered", {"D.auc": 0.99, "D.diversity": 0.81}, {"D.auc": 0.99, "D.diversity": 0.79}, None),
     ("overpowered", {"D.auc": 0.99, "D.centre": 0.49}, {"D.auc": 0.99, "D.centre": 0.51}, None),

@@ -66,7 +66,7 @@ def _points(facts: Facts) -> Recipe:
         "adversarial=relativistic", "G.z=16", "G.bits=12", "G.hidden=[128, 128, 128]", "D.hidden=[128, 128, 128]",
         "batch=256", players={p: use("adam", lr=fall(rate)) for p in ("D", "G")},
         penalties={label: {"gamma": fall(gamma)} for label in ("r1", "r2")},
-        **({"D": critic, "average.half_life_images": 5_000} if sines else {}),
+        **({"D": critic, "average.half_life_images": 5_000, "steps": 20_000} if sines else {}),
     )  # fmt: skip
     why = (
         f"points of {numbers} numbers: perceptrons, relativistic pair + R1 + R2, gamma from {gamma[0]:g} to {gamma[1]:g}",

@@ -142,9 +142,9 @@ def reinflation(
     hold=1,
     warm=300,
 )
-def fake_slope(seen: Seen, *, ratio: float = 4.0) -> Sign | None:
-    """The critic is far steeper at fakes than at reals, squared slopes over 4 times as large: what comes before a
-    training with R1 alone diverges (Huang et al. 2024, R3GAN, section 2.3).
+def fake_slope(seen: Seen, *, ratio: float = 4.0, growth: float = 1.5) -> Sign | None:
+    """The critic is far steeper at fakes than at reals, squared slopes over 4 times as large, and steeper at fakes than it
+    was at first: what comes before a training with R1 alone diverges (Huang et al. 2024, R3GAN, section 2.3).
 
     R1 keeps the critic flat where reals are and says nothing about where fakes are. There the slope, which is all that
     the generator follows, may grow without bound and throws samples about. R2 does for fakes what R1 does for reals.
@@ -152,8 +152,18 @@ def fake_slope(seen: Seen, *, ratio: float = 4.0) -> Sign | None:
     last = seen.past("probe.slope_ratio", 2)
     if len(last) < 2 or not (last[1] > ratio and last[0] > ratio / 2):
         return None
-    name = "squared slope of the critic at fakes over that at reals"
-    return Sign((Measure(name, last[-1], high=ratio, vital="probe.slope_ratio"),), player(seen, seen.about.critic))
+    name = generator(seen, "slope.fake")
+    now, first = seen.now(name), next(iter(since(seen, name, 0)), math.nan)
+    # between separate modes the critic is steep at the few samples there, and flat as a whole: nothing grows
+    if not now > growth * first:
+        return None
+    measures = (
+        Measure(
+            "squared slope of the critic at fakes over that at reals", last[-1], high=ratio, vital="probe.slope_ratio"
+        ),
+        Measure("slope at the samples over that at first", now / first, high=growth, vital=name, unit=first),
+    )
+    return Sign(measures, player(seen, seen.about.critic))
 
 
 @detects(
