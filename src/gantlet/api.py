@@ -309,5 +309,7 @@ def plug_in(modules: Sequence[str]) -> None:
     for name in modules:
         try:
             importlib.import_module(name)
+        except InputError as error:
+            raise InputError([f"--with {name}: {fault}" for fault in error.faults]) from error
         except Exception as error:  # whatever a user's module raises is the user's to mend
             raise InputError(f"--with {name}: {type(error).__name__}: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 
@@ -109,10 +110,24 @@ def test_two_modules_may_not_give_one_name_to_two_parts() -> None:
 
     second.__module__ = "elsewhere"
     kind(first, "same")
-    with pytest.raises(ValueError, match="two things are named 'same'"):
+    with pytest.raises(InputError, match="two things are named 'same'"):
         kind(second, "same")
     kind(first, "same")  # a module that is imported again replaces its own
     assert list(kind.parts) == ["same"]
+
+
+def test_a_class_that_lacks_methods_is_refused_where_it_registers() -> None:
+    from gantlet.core.game import Game
+
+    class Half(Game):
+        """A game that nobody finished."""
+
+        def owns(self) -> dict[str, list[Any]]:
+            return {}
+
+    with pytest.raises(InputError, match="game 'half': class Half has to define generate, made_of, stage, turns"):
+        KINDS["game"](Half)
+    assert "half" not in KINDS["game"].parts
 
 
 def test_a_bound_part_wants_only_its_positional_arguments() -> None:

@@ -107,7 +107,9 @@ class Kind:
     def __call__(self, fn: F, name: str | None = None) -> F:
         name = name or fn.__name__.lower().rstrip("_").replace("_", "-")
         if name in self.parts and self.parts[name].fn.__module__ != fn.__module__:
-            raise ValueError(f"two {self.name}s are named {name!r}: {self.parts[name].fn.__module__}, {fn.__module__}")
+            raise InputError(f"two {self.name}s are named {name!r}: {self.parts[name].fn.__module__}, {fn.__module__}")
+        if missing := sorted(getattr(fn, "__abstractmethods__", ())):
+            raise InputError(f"{self.name} {name!r}: class {fn.__name__} has to define {', '.join(missing)}")
         self.parts[name] = Part(self.name, name, fn)
         return fn
 
