@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gantlet.core.noise import normal
 from gantlet.core.when import Now
-from helpers import number
+from helpers import number, play
 
 MANY = 20_000  # rows: the mean over their draws is within 1 % of the expectation
 PAIRS = [("fd-r1", "r1"), ("fd-r2", "r2")]
@@ -123,3 +123,48 @@ def test_low_precision_does_not_drown_the_difference() -> None:
         said.append([found.detach(), *torch.autograd.grad(found, list(critic.parameters()))])
     for a, b in zip(*said):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+class Drops(nn.Module):
+    """w . x of a half of the entries, drawn anew each time."""
+
+    def __init__(self, own: bool) -> None:
+        super().__init__()
+        self.w, self.own, self.asked = nn.Parameter(W.clone()), own, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.asked += 1
+        kept = 2.0 * (torch.rand_like(x) < 0.5) if self.own else nn.functional.dropout(torch.ones_like(x))
+        return (kept * x) @ self.w
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("name", ["fd-r1", "fd-r2"])
+def test_what_a_critic_draws_is_the_same_at_both_points(name: str, own: bool) -> None:
+    """Of w . x without half of its entries, twice as large, E (slope . v)^2 is 2 |w|^2, at any sigma and for all draws."""
+    for sigma in (1e-2, 1e-6):
+        torch.manual_seed(0)
+        found = number(value(made(name, gamma=2.0, sigma=sigma, draws=2), Drops(own), **wide()))
+        assert found == pytest.approx(2 * float(W.square().sum()), rel=0.05)
+
+
+def test_only_a_critic_that_draws_is_asked_about_the_samples_again() -> None:
+    """It is asked about both sides and one more point a direction."""
+
+    class Counts(Linear):
+        asked = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.asked += 1
+            return super().forward(x)
+
+    for critic, times in ((Counts(), 4), (Drops(own=True), 5)):
+        value(made("fd-r1", draws=2), critic)
+        assert critic.asked == times
+
+
+def test_the_first_gan_s_dropout_plays() -> None:
+    """Its critic drops halves: the term is as small as that of R1, not the difference of two draws over sigma."""
+    made_ = play("gan2014", "penalties.fd-r1={}", "penalties.r1={}")
+    said = made_.step()["D"].terms
+    assert number(said["fd-r1"]) < 100 * number(said["r1"]) + 1e-6

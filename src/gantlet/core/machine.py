@@ -87,6 +87,25 @@ def seed_generators(device: torch.device, seed: int) -> None:
         torch.mps.manual_seed(seed)
 
 
+def generators_at(device: torch.device) -> list[Tensor]:
+    """Where what draws on this device stands, on the host."""
+    states = [torch.default_generator.get_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.default_generators[device.index or 0].get_state())
+    if device.type == "mps":
+        states.append(torch.mps.get_rng_state())
+    return states
+
+
+def rewind_generators(device: torch.device, states: list[Tensor]) -> None:
+    """Let what draws on this device go on from where it stood."""
+    torch.default_generator.set_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].set_state(states[1])
+    if device.type == "mps":
+        torch.mps.set_rng_state(states[1])
+
+
 def keep_freed_memory() -> bool:
     """Let glibc keep the pages that tensors free, instead of giving them back and clearing fresh ones every step.
 

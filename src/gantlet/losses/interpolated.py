@@ -14,17 +14,19 @@ from gantlet.core.critics import Evidence
 from gantlet.core.noise import uniform
 from gantlet.core.registry import penalty
 from gantlet.core.when import at
-from gantlet.losses.penalties import Every, Penalty, Strength, differentiable, normals, slopes
+from gantlet.losses.penalties import Every, Penalty, Strength, differentiable, lengths, normals, slopes, squared
+
+Target = Annotated[float, Field(ge=0)]  # a length
 
 
 @penalty
-def gp(*, weight: Strength = 10.0, target: float = 1.0, every: Every = 1) -> Penalty:
+def gp(*, weight: Strength = 10.0, target: Target = 1.0, every: Every = 1) -> Penalty:
     """Gradient penalty: weight E (|grad D(x^)| - 1)^2, x^ uniform between a real and a fake (Gulrajani et al. 2017)."""
     return Penalty(lambda e: at(weight, e.now) * _norms(e, _between(e), lambda n: (n - target).square()), every)
 
 
 @penalty
-def gp_one_sided(*, weight: Strength = 10.0, target: float = 1.0, every: Every = 1) -> Penalty:
+def gp_one_sided(*, weight: Strength = 10.0, target: Target = 1.0, every: Every = 1) -> Penalty:
     """WGAN-LP: weight E max(0, |grad D(x^)| - 1)^2, x^ uniform between a real and a fake: a slope under 1 is let be
     (Petzka, Fischer and Lukovnikov 2018, section 5).
     """
@@ -34,14 +36,19 @@ def gp_one_sided(*, weight: Strength = 10.0, target: float = 1.0, every: Every =
 @penalty
 def gp_zero(*, weight: Strength = 10.0, every: Every = 1) -> Penalty:
     """0-GP: weight E |grad D(x^)|^2, x^ uniform between a real and a fake (Thanh-Tung, Tran and Venkatesh 2019)."""
-    return Penalty(lambda e: at(weight, e.now) * _norms(e, _between(e), torch.square), every)
+
+    def term(e: Evidence) -> Tensor:
+        between = _between(e)
+        return at(weight, e.now) * squared(e.ask(between, "between"), between)
+
+    return Penalty(term, every)
 
 
 @penalty
 def dragan(
     *,
     weight: Strength = 10.0,
-    target: float = 1.0,
+    target: Target = 1.0,
     size: Annotated[float, Field(gt=0)] = 0.5,  # of the perturbation, in standard deviations of the batch
     every: Every = 1,
 ) -> Penalty:
@@ -60,7 +67,7 @@ def dragan(
 
 def _norms(e: Evidence, x: Tensor, cost: Callable[[Tensor], Tensor], side: str = "between") -> Tensor:
     """Sum over critics of E cost(|d D(x) / d x|)."""
-    return torch.stack([cost(slopes(v, x).norm(dim=1)).mean() for v in e.ask(x, side)]).sum()
+    return torch.stack([cost(lengths(slopes(v, x))).mean() for v in e.ask(x, side)]).sum()
 
 
 def _between(e: Evidence) -> Tensor:

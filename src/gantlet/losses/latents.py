@@ -14,7 +14,7 @@ from gantlet.core.errors import InputError
 from gantlet.core.held import draws
 from gantlet.core.registry import penalty
 from gantlet.core.when import at
-from gantlet.losses.penalties import Every, Penalty, Strength, differentiable, for_slopes, normals, raised
+from gantlet.losses.penalties import Every, Penalty, Strength, differentiable, for_slopes, lengths, normals, raised
 from gantlet.losses.running import RunningMean
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -86,8 +86,8 @@ def path_length(
             y = normals(e, fake, "path-length") / math.sqrt(math.prod(fake.shape[2:]))
             (pull,) = torch.autograd.grad((fake * y).sum(), start, create_graph=True)
         layers = pull.shape[1] if of == "w" and pull.dim() == 3 else 1
-        lengths = raised(pull).flatten(1).norm(dim=1) / math.sqrt(layers)
-        gaps: Tensor = lengths - average.update(lengths.mean().view(1))
+        long = lengths(raised(pull).flatten(1)) / math.sqrt(layers)
+        gaps: Tensor = long - average.update(long.mean().view(1))
         return at(weight, e.now) * gaps.square().mean()
 
     return Penalty(None, every, g_term, couples_batch=True, state=average)

@@ -55,7 +55,15 @@ def raised(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _squared(verdicts: list[Verdict], x: Tensor) -> Tensor:
+def lengths(x: Tensor) -> Tensor:
+    """|x| of rows [N, d], [N]; 0, with derivatives of 0, where its square is none a float holds: there it has no second."""
+    with torch.no_grad():
+        flat = x.norm(dim=1).square() < torch.finfo(x.dtype).tiny
+    sized = torch.where(flat.unsqueeze(1), 1.0, x).norm(dim=1)
+    return torch.where(flat, 0.0, sized)
+
+
+def squared(verdicts: list[Verdict], x: Tensor) -> Tensor:
     """Sum over critics of E |d D(x) / d x|^2."""
     return torch.stack([slopes(v, x).square().sum(1).mean() for v in verdicts]).sum()
 
@@ -63,13 +71,13 @@ def _squared(verdicts: list[Verdict], x: Tensor) -> Tensor:
 @penalty
 def r1(*, gamma: Strength = 10.0, every: Every = 1) -> Penalty:
     """R1: gamma/2 E |grad D(x)|^2 on reals (Mescheder, Geiger and Nowozin 2018, eq. 9)."""
-    return Penalty(lambda e: 0.5 * at(gamma, e.now) * _squared(e.on_real, e.real), every)
+    return Penalty(lambda e: 0.5 * at(gamma, e.now) * squared(e.on_real, e.real), every)
 
 
 @penalty
 def r2(*, gamma: Strength = 10.0, every: Every = 1) -> Penalty:
     """R2: gamma/2 E |grad D(G(z))|^2 on fakes (Mescheder, Geiger and Nowozin 2018, eq. 10)."""
-    return Penalty(lambda e: 0.5 * at(gamma, e.now) * _squared(e.on_fake, e.fake), every)
+    return Penalty(lambda e: 0.5 * at(gamma, e.now) * squared(e.on_fake, e.fake), every)
 
 
 def low_precision(x: Tensor) -> bool:
