@@ -60,6 +60,72 @@ def test_labels_are_not_upside_down(name: str) -> None:
     assert made(name, real=0.6, fake=0.5).real == 0.6
 
 
+def test_flipped_labels_are_the_fewer_ones() -> None:
+    """Where more than half are wrong, D learns that fakes are real."""
+    assert "p: 0.6" in registry.check("trick", {"use": "label-flipping", "p": 0.6})[1][0]
+    assert registry.check("trick", {"use": "label-flipping", "p": 0.5})[1] == []
+
+
+LABELLED = [n for n in PAIRS if registry.adversarial.parts[n].fn().as_real is not None]
+
+
+@pytest.mark.parametrize("loss", LABELLED)
+def test_soft_labels_leave_d_s_loss_a_minimum_in_what_logits_have_in_common(loss: str) -> None:
+    """Moved far enough, up or down, all logits together cost D more, or no less; or the pair is refused.
+
+    Logits of energies end at 0.
+    """
+    pair, trick = registry.adversarial.parts[loss].fn(), made("label-smoothing")
+    label = trick.labels(torch.ones(1), torch.zeros(1), Now())
+    x = torch.zeros(1, dtype=torch.float64)
+
+    def cost(by: float) -> float:
+        return sum(number(s * pair.as_real(x + by) + (1 - s) * pair.as_fake(x + by)) for s in label)
+
+    bounded = min(cost(-900) - cost(-800), cost(900) - cost(800) if loss != "ebgan" else 0) >= -1e-9
+    assert bounded == (trick.refuse(pair) is None)
+
+
+def test_soft_labels_are_refused_where_steepness_pays_and_nobody_sends_there() -> None:
+    with pytest.raises(InputError, match=r"tricks\.label-smoothing: .*use adversarial=non-saturating") as refused:
+        play("mlp", "adversarial=wasserstein", "tricks.label-smoothing={}")
+    assert "wasserstein" not in str(refused.value)
+    assert "wasserstein" not in str(made("label-smoothing").refuse(registry.adversarial.parts["mmd"].fn()))
+
+
+# ---- pseudo-reals ---------------------------------------------------------------------------------------------------
+
+COMPARES = {n: (p := registry.adversarial.parts[n].fn()).paired and not p.couples_batch for n in PAIRS}
+
+
+@pytest.mark.parametrize("loss", [n for n in PAIRS if made("apa").refuse(registry.adversarial.parts[n].fn()) is None])
+def test_no_pseudo_real_is_compared_with_itself(loss: str) -> None:
+    """Were all reals pseudo, a loss that compares rows would still tell D something; the others take a row's own fake."""
+    net = {"ebgan": "autoencoder", "began": "autoencoder"}.get(loss, "mlp")
+    one = play("mlp", f"D={net}", f"adversarial={loss}", "tricks.apa={}", data=Rows(POINTS, torch.float64))
+    one.state.game.arena.tricks["apa"].control.p.fill_(1.0)
+    batch, now = one.engine.draw(one.state, one.data)
+    scene = one.engine.stage(one.state.game, batch, now, grad=False)
+    trick, rows = one.state.game.arena.tricks["apa"], torch.arange(8.0).unsqueeze(1)
+    shown = trick.judged(-rows - 1, rows, now)[0]
+    assert bool((shown >= 0).all())  # all of them are fakes
+    assert bool((shown != rows).all()) == COMPARES[loss] == trick.couples_batch
+    if COMPARES[loss]:
+        term, (*_, last, bias) = one.state.game.d_wants(scene).terms["D"], one.state.players["D"].weights
+        assert bias.numel() == 1
+        assert float(torch.autograd.grad(term, last)[0].abs().max()) > 1e-4
+
+
+def test_pseudo_reals_of_another_row_are_of_the_whole_batch_and_of_no_condition() -> None:
+    with pytest.raises(InputError, match=r"micro_batch 4: .*apa \(APA\) looks at the whole batch"):
+        play("mlp", "adversarial=relativistic", "tricks.apa={}", "micro_batch=4")
+    play("mlp", "tricks.apa={}", "micro_batch=4")
+    told = ["conditional=true", "tricks.concat-labels={}", "tricks.apa={}"]
+    with pytest.raises(InputError, match=r"trick 'apa': .*other conditions; use adversarial=non-saturating"):
+        play("mlp", "adversarial=relativistic", *told)
+    play("mlp", *told)
+
+
 # ---- what a batch's statistic does to D at the start -----------------------------------------------------------------
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from gantlet.augment.control import Controller, Interval, Signal, Speed, Target
 from gantlet.core.critics import Adversarial
+from gantlet.core.errors import InputError
+from gantlet.core.game import Spec
 from gantlet.core.noise import uniform
 from gantlet.core.registry import trick
 from gantlet.core.trick import Trick, unordered
@@ -22,7 +24,9 @@ Cap = Annotated[float, Field(gt=0, lt=1)]  # at 1 there are no reals left
 class APA(Trick):
     """APA: in D turns a real becomes the fake of its row with probability p led by overfitting (Jiang et al. 2021).
 
-    Overfitting is read from the rows whose real is one: a fake compared with itself says nothing of it.
+    A loss that compares each row's real with its fake (relativistic) is shown the fake of the row before in the batch, the
+    first row that of the last: a fake compared with itself costs the same whatever D says. Overfitting is read from the
+    rows whose real is one.
     """
 
     def __init__(
@@ -39,7 +43,16 @@ class APA(Trick):
         self.samples = 0  # of the turn being played: packing leaves fewer rows of logits
 
     def refuse(self, pair: Adversarial) -> str | None:
+        self.couples_batch = self.couples_batch or (pair.paired and not pair.couples_batch)  # row by row, that is
         return unordered(pair)
+
+    def critic_spec(self, spec: Spec) -> Spec:
+        if self.couples_batch and (spec.given or spec.classes):
+            raise InputError(
+                "trick 'apa': this loss compares rows, so a real becomes the fake of another row, which belongs to other "
+                "conditions; use adversarial=non-saturating, tricks.ada={}, or leave the trick out"
+            )
+        return spec
 
     def begin(self, now: Now) -> None:
         self.control.settle(now)
@@ -52,7 +65,8 @@ class APA(Trick):
     def judged(self, real: Tensor, fake: Tensor, now: Now) -> tuple[Tensor, Tensor]:
         self.samples = len(real)
         pseudo = self._pseudo(len(real), now, real.device)
-        return torch.where(pseudo.view(-1, *[1] * (real.dim() - 1)), fake.to(real.dtype), real), fake
+        other = fake.roll(1, 0) if self.couples_batch else fake
+        return torch.where(pseudo.view(-1, *[1] * (real.dim() - 1)), other.to(real.dtype), real), fake
 
     def observe(self, real: Tensor, fake: Tensor, now: Now) -> None:
         pseudo = self._pseudo(self.samples, now, real.device).view(len(real), -1).any(1)  # in a pack one is enough

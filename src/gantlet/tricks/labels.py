@@ -16,7 +16,7 @@ from gantlet.core.trick import Trick
 from gantlet.core.when import Now, Schedule, at
 
 Label = Annotated[float, Field(ge=0, le=1)]
-Share = Annotated[Schedule, Field(ge=0, le=1)]
+Share = Annotated[Schedule, Field(ge=0, le=0.5)]  # above, more labels are wrong than right: D would learn the opposite
 
 
 def _no_labels(pair: Adversarial) -> str | None:
@@ -24,7 +24,7 @@ def _no_labels(pair: Adversarial) -> str | None:
         return None
     return (
         "this loss has no labels: it does not cost each logit alone as real or as fake; "
-        "use adversarial=non-saturating, minimax, least-squares, hinge or wasserstein, or leave the trick out"
+        "use adversarial=non-saturating, minimax, least-squares or hinge, or leave the trick out"
     )
 
 
@@ -50,6 +50,11 @@ class LabelSmoothing(Trick):
         self.real, self.fake = real, fake
 
     def refuse(self, pair: Adversarial) -> str | None:
+        if pair.steepness_pays:
+            return (
+                "under this loss no logit is sure enough, and a soft label pays D for moving all logits alike, without "
+                "end; use adversarial=non-saturating, minimax, least-squares or hinge, or leave the trick out"
+            )
         return _no_labels(pair)
 
     def labels(self, real: Tensor, fake: Tensor, now: Now) -> tuple[Tensor, Tensor]:
@@ -61,7 +66,9 @@ class LabelSmoothing(Trick):
 
 @trick.named("label-flipping")
 class LabelFlipping(Trick):
-    """Label flipping: each row's label is wrong with probability p (Chintala et al. 2016, "How to train a GAN?", 6)."""
+    """Label flipping: each row's label is wrong with probability p, at most 1/2 (Chintala et al. 2016, "How to train a
+    GAN?", 6).
+    """
 
     def __init__(
         self,
