@@ -160,7 +160,8 @@ def test_a_learned_sharpness_begins_where_it_is_told_and_feels_the_spread(sharpn
 
 @pytest.mark.parametrize("merge", MERGES)
 def test_gman_merges_g_s_losses_and_adds_up_d_s(merge: str) -> None:
-    made, seen = game("gman", merge=merge, sharpness=3.0, critics=4), scene()
+    sharp = {} if merge in ("mean", "max") else {"sharpness": 3.0}
+    made, seen = game("gman", merge=merge, critics=4, **sharp), scene()
     on_real, on_fake = logits(made, seen.real), logits(made, seen.fake)
     d = sum(number(F.softplus(-r).mean() + F.softplus(f).mean()) for r, f in zip(on_real, on_fake))
     assert number(made.d_wants(seen).total) == pytest.approx(d, rel=1e-5)
@@ -169,6 +170,15 @@ def test_gman_merges_g_s_losses_and_adds_up_d_s(merge: str) -> None:
     loss = made.g_wants(seen)
     assert number(loss.terms["G"]) == pytest.approx(number(wanted), rel=1e-5)
     assert set(loss.terms) == ({"G", "push"} if merge == "learned" else {"G"})
+
+
+def test_numbers_that_a_merge_does_not_read_are_refused() -> None:
+    for merge in ("mean", "max"):
+        with pytest.raises(InputError, match=f"sharpness=3: merge={merge} has none; use merge=softmax"):
+            game("gman", merge=merge, sharpness=3.0)
+    for merge in ("mean", "max", "softmax"):
+        with pytest.raises(InputError, match=f"push=0.5: merge={merge} learns no sharpness; use merge=learned"):
+            game("gman", merge=merge, push=0.5)
 
 
 def test_g_is_paid_for_a_sharper_judge() -> None:

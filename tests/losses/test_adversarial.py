@@ -196,6 +196,32 @@ def test_options_are_the_papers_constants() -> None:
     assert float(wide.d(real, fake)) == pytest.approx(1.5 + 2.25)
 
 
+@pytest.mark.parametrize(("real", "fake", "wanted"), [(1, 0, 1), (1, -1, 0), (0, 1, 0), (-1, 1, 0), (-2, 3, 2)])
+def test_least_squares_has_an_order_where_its_targets_have(real: float, fake: float, wanted: float) -> None:
+    """Logits between the targets: D moves reals and fakes apart, G moves fakes to the reals' side, up or down."""
+    found = pair("least-squares", real_target=real, fake_target=fake, wanted=wanted)
+    x, y = (torch.full((1,), 0.1 * real + 0.9 * fake).requires_grad_() for _ in range(2))
+    up, down = torch.autograd.grad(found.d(x, y), (x, y))
+    (raised,) = torch.autograd.grad(found.g(y, None), y)
+    signs = [number(slope.sign()) for slope in (up, down, raised)]
+    assert signs == ([-1, 1, -1] if found.ordered else [1, -1, 1])
+    assert found.ordered == (real > fake)
+
+
+@pytest.mark.parametrize(("real", "fake", "wanted"), [(1, 1, 2), (0, 1, 1), (1, 0, 0), (1, 0, -1), (0, 1, 2)])
+def test_targets_that_tell_g_to_be_told_apart_are_refused(real: float, fake: float, wanted: float) -> None:
+    with pytest.raises(
+        InputError, match=rf"real_target={real} and wanted={wanted} must both.*fake_target={fake}.*; use"
+    ):
+        pair("least-squares", real_target=real, fake_target=fake, wanted=wanted)
+
+
+@pytest.mark.parametrize("name", ["ada", "apa", "top-k", "latent-optimization"])
+def test_tricks_that_rank_refuse_targets_that_are_turned_round(name: str) -> None:
+    turned = pair("least-squares", real_target=0.0, fake_target=1.0, wanted=0.0)
+    assert registry.trick.parts[name].fn().refuse(turned) is not None
+
+
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gradients_are_finite_differences(name: str, shape: tuple[int, ...]) -> None:

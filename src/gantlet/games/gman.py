@@ -66,6 +66,19 @@ class Regulated(nn.Module):
         return soft_mean(said, self.sharpness)
 
 
+SHARPNESS, PUSH = 1.0, 0.001
+
+
+def _refuse_idle(merge: str, sharpness: float, push: float) -> None:
+    """InputError for a number that this merge does not read."""
+    if sharpness != SHARPNESS and merge in ("mean", "max"):
+        raise InputError(
+            f"sharpness={sharpness:g}: merge={merge} has none; use merge=softmax or learned, or leave it out"
+        )
+    if push != PUSH and merge != "learned":
+        raise InputError(f"push={push:g}: merge={merge} learns no sharpness; use merge=learned, or leave it out")
+
+
 MERGES: dict[str, Callable[[float], Merge]] = {
     "mean": lambda sharpness: torch.mean,
     "max": lambda sharpness: Hardest(),
@@ -91,8 +104,8 @@ class GMAN(Duel):
         D: Annotated[Any, Slot("critic")],
         critics: Annotated[int, Field(ge=1, le=64)] = 3,
         merge: Literal["mean", "max", "softmax", "learned"] = "mean",
-        sharpness: Annotated[float, Field(ge=0, le=1000)] = 1.0,  # lambda; a learned one begins here
-        push: Annotated[float, Field(ge=0)] = 0.001,  # the paper's c
+        sharpness: Annotated[float, Field(ge=0, le=1000)] = SHARPNESS,  # lambda; a learned one begins here
+        push: Annotated[float, Field(ge=0)] = PUSH,  # the paper's c
         # the untampered objective: several critics seldom all saturate (section 3.3.2)
         adversarial: Annotated[Any, Slot("adversarial")] = {"use": "minimax"},  # noqa: B006 (read only)
         penalties: Annotated[Any, Slot("penalty", many=True)] = None,
@@ -101,6 +114,7 @@ class GMAN(Duel):
         g_steps: Times = 1,
     ) -> None:
         super().__init__()
+        _refuse_idle(merge, sharpness, push)
         spec = told(spec, conditional=False)
         net = built("generator", G, spec)
         arena = Arena(

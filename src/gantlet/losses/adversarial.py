@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gantlet.core.critics import Adversarial, labelled, same_shape
+from gantlet.core.errors import InputError
 from gantlet.core.registry import adversarial
 
 
@@ -47,12 +48,22 @@ def least_squares(
     fake_target: float = 0.0,
     wanted: float = 1.0,  # what G wants D to say
 ) -> Adversarial:
-    """1/2 E (D(x) - b)^2 + 1/2 E (D(G(z)) - a)^2 and 1/2 E (D(G(z)) - c)^2 (Mao et al. 2017, eq. 9)."""
-    return labelled(
+    """1/2 E (D(x) - b)^2 + 1/2 E (D(G(z)) - a)^2 and 1/2 E (D(G(z)) - c)^2 (Mao et al. 2017, eq. 9).
+
+    b and c lie on one side of a. Where that is below it, a higher logit means a worse sample.
+    """
+    if (real_target - fake_target) * (wanted - fake_target) <= 0:
+        raise InputError(
+            f"adversarial 'least-squares': real_target={real_target:g} and wanted={wanted:g} must both be above "
+            f"fake_target={fake_target:g}, or both below, or G would be paid for being told apart; use real_target=1, "
+            "fake_target=0 and wanted=1"
+        )
+    pair = labelled(
         lambda real: 0.5 * (real - real_target).square(),
         lambda fake: 0.5 * (fake - fake_target).square(),
         lambda fake, real: 0.5 * (fake - wanted).square().mean(),
     )
+    return pair._replace(ordered=real_target > fake_target)
 
 
 @adversarial
