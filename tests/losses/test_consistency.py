@@ -7,12 +7,13 @@ import torch
 from penalty_cases import FAKE, REAL, Linear, Makes, Quadratic, W, drawn, made, seen, value
 from torch import Tensor, nn
 
+from gantlet.core import registry
 from gantlet.core.critics import Critics, Verdict
 from gantlet.core.errors import InputError
 from gantlet.core.when import Now
 from gantlet.losses.consistency import transformed
 from gantlet.losses.penalties import evidence
-from helpers import number, play
+from helpers import POINTS, Rows, number, play
 
 F64 = torch.float64
 ROW = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]], dtype=F64)
@@ -45,15 +46,17 @@ def test_a_flip_is_left_to_right_and_comes_first() -> None:
 
 
 def test_rows_and_channels_move_each_as_one() -> None:
-    """A row has one draw, its channels move together; a picture too small to move stays."""
+    """A row has one draw, its channels move together; a picture of one pixel stays, of more it moves by one at least."""
     x = torch.arange(2 * 3 * 8.0, dtype=F64).view(2, 3, 1, 8)
     u = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.99]], dtype=F64)
     out = transformed(x, u, flip=False, shift=0.25)
     for c in range(3):
         assert torch.equal(out[0, c, 0], x[0, c, 0, [2, 3, 4, 5, 6, 7, 6, 5]])
         assert torch.equal(out[1, c, 0], x[1, c, 0, [2, 1, 0, 1, 2, 3, 4, 5]])
-    tiny = torch.rand(2, 1, 1, 3, dtype=F64)
-    assert torch.equal(transformed(tiny, u, flip=False, shift=0.125), tiny)
+    tiny = torch.tensor([[1.0, 2.0, 3.0]], dtype=F64)
+    assert transformed(tiny.expand(2, 1, 1, 3), u, flip=False, shift=0.01).tolist() == [[[[2, 3, 2]]], [[[2, 1, 2]]]]
+    assert torch.equal(transformed(x, u, flip=False, shift=0.0), x)
+    assert torch.equal(transformed(x[..., :1], u, flip=False, shift=0.5), x[..., :1])
 
 
 def test_the_transformation_is_linear_in_the_picture() -> None:
@@ -124,6 +127,17 @@ def test_a_critic_that_cannot_tell_pays_nothing() -> None:
     assert number(made("cr").term(e)) > 0.1
 
 
+@pytest.mark.parametrize("name", ["cr", "bcr"])
+def test_a_copy_differs_from_its_picture(name: str) -> None:
+    """The least shift there is moves some of 8 x 8 pixels; what would move nothing is refused."""
+    critic = Sees()
+    e = evidence(Critics({"D": critic}), IMAGES, IMAGES, (), Now())
+    assert number(made(name, flip=False, shift=0.01).term(e)) > 0.1
+    with pytest.raises(InputError, match=f"penalty '{name}': .*use shift=0.125 or flip=true"):
+        made(name, flip=False, shift=0.0)
+    assert registry.check("penalty", {"use": name, "jitter": 0.0})[1] != []
+
+
 def test_last_features_count_on_request() -> None:
     """The mean square of the difference of the last features, 2 x and 2 T(x), is added to that of the logits."""
     critic = Sees()
@@ -158,6 +172,22 @@ def test_zcr_compares_samples_of_latents_whatever_is_put_before_the_critics() ->
     now, then = seen(Quadratic()), seen(Quadratic(), fake=FAKE + 5)
     assert torch.equal(made("zcr").term(now), made("zcr").term(then))
     assert REAL.shape == FAKE.shape
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.01])
+def test_low_precision_does_not_drown_what_zcr_compares(sigma: float) -> None:
+    """Under bf16 both samples, and what the critic says of them, are float32's, in either turn."""
+    said = []
+    for precision in ("float32", "bf16"):
+        options = f"penalties.zcr={{sigma: {sigma}, d_weight: 1, g_weight: 1}}"
+        made_ = play("mlp", options, "batch=32", data=Rows(POINTS), precision=precision)
+        batch, now = made_.engine.draw(made_.state, made_.data)
+        terms = []
+        for turn in made_.state.turns:
+            terms.append(number(made_.engine.gradient(made_.state, turn, batch, now).report.terms["zcr"]))
+        said.append(terms)
+    assert said[1] == pytest.approx(said[0], rel=1e-4)
+    assert said[0][0] > 0 > said[0][1]
 
 
 @pytest.mark.parametrize("name", ["stylegan", "stylegan2-small", "fastgan"])

@@ -277,6 +277,11 @@ def latent_optimization() -> None:
         assert torch.allclose(g.stage(batch, Now()).fake, moved.fake)
         assert not g.stage(batch, Now()).fake.requires_grad
     assert set(map(id, g.stagers())) == {id(g.G), id(g.arena.critics)}
+    chooses = Shift()
+    chooses.fixed_latents = 1
+    held = Classic(SPEC, G=chooses, D=Tilt(), tricks={"t": made("latent-optimization", alpha=alpha, beta=beta)})
+    only = torch.tensor([float(alpha * W[0] / (W[0].square() + beta)), 0.0], dtype=torch.float64)
+    assert torch.allclose(held.stage(batch, Now()).z - still.z, only.expand(4, 2))  # g of what may move alone
     assert g.made_of() == {"G": g.G}
 
 
@@ -579,6 +584,22 @@ def test_a_statistic_stands_beside_a_convolution_as_one_more_channel() -> None:
     assert torch.allclose(beside(h), want, atol=1e-5)
     scale = float(beside.layer.weight.detach().square().mean().sqrt())
     assert 0.3 * scale < float(beside.more.weight.detach().square().mean().sqrt()) < 3 * scale
+
+
+@pytest.mark.parametrize(("name", "changes"), [("infogan", []), ("cgan", []), ("mad-gan", ["G=mlp", "D=mlp"])])
+def test_latent_optimization_leaves_choices_alone(name: str, changes: list[str]) -> None:
+    """Codes, classes and which generator stay what was drawn; the noise moves."""
+    scenes = []
+    for more in ([], ["tricks.latent-optimization={}"]):
+        made_ = play(name, *changes, *more)
+        batch, now = made_.engine.draw(made_.state, made_.data)
+        scenes.append(made_.engine.stage(made_.state.game, batch, now, grad=False))
+    plain, moved = (scene.z for scene in scenes)
+    fixed = made_.state.game.G.fixed_latents
+    assert fixed > 0
+    free = plain.shape[1] - fixed
+    assert torch.equal(plain[:, free:], moved[:, free:])
+    assert bool((plain[:, :free] != moved[:, :free]).any(0).all())
 
 
 def test_two_statistics_stand_beside_one_layer() -> None:

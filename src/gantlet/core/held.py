@@ -28,6 +28,11 @@ def draws(net: nn.Module) -> bool:
     return any(isinstance(m, Drawing) for m in net.modules())
 
 
+def movable(net: nn.Module, z: Tensor) -> Tensor:
+    """Which coordinates of latents [N, z] may be moved, bool [z]: not the last `fixed_latents`, which choose."""
+    return torch.arange(z.shape[1], device=z.device) < z.shape[1] - int(getattr(net, "fixed_latents", 0))
+
+
 @contextmanager
 def hold(net: nn.Module) -> Iterator[None]:
     """All noise inside the network held; samples stay differentiable in their latents."""

@@ -15,8 +15,8 @@ from gantlet.core.registry import penalty
 from gantlet.core.when import at
 from gantlet.losses.penalties import Every, Penalty, Strength, normals, raised
 
-Shift = Annotated[float, Field(ge=0, le=0.5)]  # of images, at most this share of either side
-Size = Annotated[float, Field(ge=0)]
+Shift = Annotated[float, Field(ge=0, le=0.5)]  # of images, at most this share of either side, but a pixel
+Size = Annotated[float, Field(gt=0)]
 
 
 @penalty
@@ -32,6 +32,7 @@ def cr(
     """Consistency on reals: weight E |D(x) - D(T(x))|^2, T a random flip and shift of images, a jitter of other data
     (Zhang et al. 2020).
     """
+    _refuse_nothing("cr", flip, shift)
 
     def term(e: Evidence) -> Tensor:
         moved = _moved(e, e.real, "real", flip, shift, jitter)
@@ -54,6 +55,7 @@ def bcr(
     """Balanced consistency: a E |D(x) - D(T(x))|^2 + b E |D(G(z)) - D(T(G(z)))|^2, T a random flip and shift of images,
     a jitter of other data (Zhao et al. 2021, algorithm 1).
     """
+    _refuse_nothing("bcr", flip, shift)
 
     def term(e: Evidence) -> Tensor:
         on_real = _gap(e.on_real, _moved(e, e.real, "real", flip, shift, jitter), features)
@@ -61,6 +63,14 @@ def bcr(
         return at(real_weight, e.now) * on_real + at(fake_weight, e.now) * on_fake
 
     return Penalty(term, every)
+
+
+def _refuse_nothing(name: str, flip: bool, shift: float) -> None:
+    if not flip and not shift:
+        raise InputError(
+            f"penalty {name!r}: with flip=false and shift=0 the copy of an image is that image, which says nothing; "
+            "use shift=0.125 or flip=true, or leave it out"
+        )
 
 
 def _moved(e: Evidence, x: Tensor, side: str, flip: bool, shift: float, jitter: float) -> list[Verdict]:
@@ -76,7 +86,8 @@ def _moved(e: Evidence, x: Tensor, side: str, flip: bool, shift: float, jitter: 
 
 def transformed(x: Tensor, u: Tensor, *, flip: bool, shift: float) -> Tensor:
     """Images [N, C, H, W] flipped where u[:, 0] < 1/2, then moved by whole pixels u[:, 1] down and u[:, 2] right, each
-    from -shift to shift of its side; what moves in is the mirror image of what is there. u in 0..1, [N, 3].
+    from -shift to shift of its side (a shift above 0 is of a pixel at least, if there are two); what moves in is the
+    mirror image of what is there. u in 0..1, [N, 3].
     """
     if flip:
         x = torch.where((u[:, 0] < 0.5).view(-1, 1, 1, 1), x.flip(-1), x)
@@ -87,7 +98,7 @@ def transformed(x: Tensor, u: Tensor, *, flip: bool, shift: float) -> Tensor:
 
 def _sources(side: int, u: Tensor, shift: float) -> Tensor:
     """Where each pixel of a moved side comes from, [N, side]."""
-    most = int(shift * side)
+    most = min(max(1, int(shift * side)), side - 1) if shift else 0
     by = (u * (2 * most + 1)).floor().long() - most
     source = torch.arange(side, device=u.device) - by.unsqueeze(1)
     source = source.abs()

@@ -11,10 +11,21 @@ from torch import Tensor, nn
 
 from gantlet.core.critics import Evidence
 from gantlet.core.errors import InputError
-from gantlet.core.held import draws
+from gantlet.core.held import draws, movable
 from gantlet.core.registry import penalty
 from gantlet.core.when import at
-from gantlet.losses.penalties import Every, Penalty, Strength, differentiable, for_slopes, lengths, normals, raised
+from gantlet.losses.penalties import (
+    Every,
+    Penalty,
+    Strength,
+    differentiable,
+    exactly,
+    for_slopes,
+    lengths,
+    low_precision,
+    normals,
+    raised,
+)
 from gantlet.losses.running import RunningMean
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -31,9 +42,9 @@ def zcr(
     """Latent consistency, z' = z + sigma n: D adds a E |D(G(z)) - D(G(z'))|^2, G adds -b E |G(z) - G(z')|^2, so that
     samples differ where latents do (Zhao et al. 2021, algorithm 2).
 
-    Squares are averaged over the entries of a sample. Of a generator with `fixed_latents` n the last n coordinates of z,
-    a choice among networks, stay as they are. Generators that draw noise by the bits of z are refused: samples would
-    differ by their noise, at any sigma.
+    Squares are averaged over the entries of a sample, in full precision. Of a generator with `fixed_latents` n the last n
+    coordinates of z, a choice among networks, stay as they are. Generators that draw noise by the bits of z are refused:
+    samples would differ by their noise, at any sigma.
     """
 
     def near(e: Evidence, G: nn.Module, z: Tensor) -> Tensor:
@@ -42,21 +53,23 @@ def zcr(
                 "penalty 'zcr' moves latents a little, and this generator's noise changes with any bit of them (style, "
                 "style2, fastgan); use style3, dcgan, resnet or r3, or leave it out"
             )
-        noise = normals(e, z, "zcr")
-        moves = torch.arange(z.shape[1], device=z.device) < z.shape[1] - int(getattr(G, "fixed_latents", 0))
-        fake: Tensor = G(z + sigma * noise * moves, *e.given)
+        fake: Tensor = G(z + sigma * normals(e, z, "zcr") * movable(G, z), *e.given)
         return fake
 
     def term(e: Evidence) -> Tensor:
         z, G = _latents(e, "zcr")
-        # not e.fake: a trick may put other samples before the critics than those of these latents
-        here, there = e.ask(G(z, *e.given), "fake"), e.ask(near(e, G, z), "fake")
+        with exactly(z):  # low precision would drown what so small a move changes
+            # not e.fake: a trick may put other samples before the critics than those of these latents
+            here, there = e.ask(G(z, *e.given), "fake"), e.ask(near(e, G, z), "fake")
         gaps = [(v.logits - w.logits).square().mean() for v, w in zip(here, there, strict=True)]
         return at(d_weight, e.now) * torch.stack(gaps).sum()
 
     def g_term(e: Evidence) -> Tensor:
         z, G = _latents(e, "zcr")
-        return -at(g_weight, e.now) * (raised(e.fake) - raised(near(e, G, z))).square().mean()
+        low = low_precision(z)
+        with exactly(z):
+            here, there = G(z, *e.given) if low else e.fake, near(e, G, z)
+        return -at(g_weight, e.now) * (raised(here) - raised(there)).square().mean()
 
     return Penalty(term, every, g_term)
 

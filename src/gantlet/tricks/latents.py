@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gantlet.core.critics import Adversarial, Critics, Verdict
+from gantlet.core.held import movable
 from gantlet.core.registry import trick
 from gantlet.core.trick import Given, Trick, unordered
 from gantlet.core.when import Now
@@ -19,7 +20,8 @@ from gantlet.losses.penalties import for_slopes
 class LatentOptimization(Trick):
     """LOGAN: fakes are G(z + alpha g / (|g|^2 + beta)), g = d D(G(z)) / d z, a natural step (Wu et al. 2019, eq. 8).
 
-    Both players feel the step: its graph is kept. Samples are made of plain latents.
+    Both players feel the step: its graph is kept. Samples are made of plain latents. Of a generator with `fixed_latents` n
+    the last n coordinates of z, a choice (a class, a code, a network), stay as they are.
     """
 
     stages_with_critics = True
@@ -45,5 +47,6 @@ class LatentOptimization(Trick):
                 [v.logits.flatten(1).mean(1).sum() if v.logits.dim() > 1 else v.logits.sum() for v in verdicts]
             )
             (g,) = torch.autograd.grad(score.sum(), start, create_graph=felt)
+        g = g * movable(G, z)
         moved = z + self.alpha * g / (g.square().sum(1, keepdim=True) + self.beta)
         return moved if felt else moved.detach()
