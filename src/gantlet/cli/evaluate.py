@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,20 +76,34 @@ def _how(changes: list[str], known: tuple[str, ...]) -> dict[str, object]:
     return found
 
 
+NARROW, NAME = 80, 29  # columns; letters of a name, which there goes on below, after a whole word
+
+
 def _show(report: EvaluationReport) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Column, Table
+    from rich.text import Text
 
     console = Console()
+    console.width = max(console.width, NARROW)  # of what is narrower still, cells would be cut off
     for line in report.lines():
         console.print(line, style="bold red" if line.startswith("warning") else None, highlight=False)
     heading, *rows = report.table()
-    table = Table(*(Column(name, overflow="fold") for name in heading))
-    for row in rows:
-        table.add_row(*row)
+    whole = {"score", "value", "better"}  # beside them 80 columns hold 13 letters of each of the others
+    columns = [Column(head, no_wrap=head in whole, min_width=0 if head in whole else 13) for head in heading]
+    table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name, *row in rows:
+        table.add_row(Text(_in_words(name, NAME if console.width < NARROW + 30 else console.width)), *row)
     console.print(table)
     for i, note in enumerate(report.notes(), 1):
         console.print(f"\\[{i}] {note}", highlight=False)
+
+
+def _in_words(name: str, most: int) -> str:
+    """In lines that end after a word; the mark of a note stays with the last one."""
+    kept = name.replace(" [", "\N{NO-BREAK SPACE}[")
+    return "\n".join(textwrap.wrap(kept, most, break_long_words=False, break_on_hyphens=False))
 
 
 def _compare(other: EvaluationReport, mine: EvaluationReport, *, err: bool) -> None:
