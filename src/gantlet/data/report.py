@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from gantlet.core.errors import InputError
+from gantlet.data.columns import Columns, columns_of
 from gantlet.data.dataset import Array
 from gantlet.data.decode import Look
 from gantlet.data.holdout import split_rows
@@ -40,13 +42,15 @@ class SourceReport:
     duplicates: int = 0  # rows beyond the first of each content
     blank: int = 0  # rows of one colour
     animated: int = 0
+    columns: Columns | None = None  # of points
     unreadable: dict[str, str] = field(default_factory=dict)  # name -> why
     notes: list[str] = field(default_factory=list)  # what opening it says
     warnings: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON."""
-        return {**asdict(self), "shape": list(self.shape)}
+        columns = None if self.columns is None else self.columns._asdict()
+        return {**asdict(self), "shape": list(self.shape), "columns": columns}
 
     def lines(self) -> list[str]:
         """The report as text, a fact a line."""
@@ -55,6 +59,7 @@ class SourceReport:
             "rows": f"{self.count} ({', '.join(f'{n} {count}' for n, count in self.splits.items())})",
             "sizes": _several(self.sizes),
             "modes": _several(self.modes),
+            "columns": f"{self.columns.said()} (mean +- deviation)" if self.columns else "",
             "classes": f"{len(self.classes)}: {_several(self.classes)}" if self.classes else "none",
             "duplicates": str(self.duplicates),
             "becomes": f"{' x '.join(map(str, self.shape))}, {self.bits} bits",
@@ -96,15 +101,18 @@ def _describe_toy(text: str) -> SourceReport:
         {} if labels is None else dict(zip(train.class_names, labels.bincount(minlength=train.spec.classes).tolist()))
     )
     splits = {"train": len(train), "test": len(test)}
+    columns = columns_of(lambda rows: train.read(torch.from_numpy(rows)).numpy(), len(train))
     return SourceReport(
-        text, "toy", len(train), splits, train.spec.shape, 32, modes={"points": len(train)}, classes=classes
-    )
+        text, "toy", len(train), splits, train.spec.shape, 32, modes={"points": len(train)}, classes=classes,
+        columns=columns, warnings=columns.warnings("give the toy another size by its options"),
+    )  # fmt: skip
 
 
 def _describe_points(text: str, stack: Stack, listing: Listing) -> SourceReport:
     hashes = stack.hashes()
     report = SourceReport(text, stack.kind, len(hashes), shape=stack.store.shape[1:], bits=32)
     report.modes = {"points": len(hashes)}
+    report.columns = columns_of(stack.store.take, len(hashes))
     _count_rows(report, listing, list(range(len(hashes))), hashes)
     return report
 
@@ -175,4 +183,4 @@ def _warnings(report: SourceReport) -> list[str]:
         f"{len(report.unreadable)} files cannot be read": bool(report.unreadable),
         f"classes with fewer than 2 rows: {', '.join(empty[:_SHOWN])}": bool(empty),
     }
-    return [text for text, holds in found.items() if holds]
+    return [text for text, holds in found.items() if holds] + (report.columns.warnings() if report.columns else [])
