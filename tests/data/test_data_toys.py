@@ -69,7 +69,6 @@ def test_a_stream_of_points() -> None:
 
 
 def test_points_are_drawn(tmp_path: Path) -> None:
-
     path = contact_sheet(open_source("toy:ring"), tmp_path / "ring.png")
     with Image.open(path) as image:
-        assert image.size == (512, 512) and len(image.getcolors(1 << 20) or []) == 2
+        assert image.mode == "RGB" and min(image.size) > 400 and len(image.getcolors(1 << 20) or []) > 2

@@ -165,7 +165,7 @@ class Hears(nn.Module):
 def shown(monkeypatch: pytest.MonkeyPatch, classes: int, n: int, asked: list[int] | None = None) -> tuple[Tensor, int]:
     """The class of each place of a grid, and its columns."""
     seen: list[tuple[Tensor, int]] = []
-    monkeypatch.setattr(samples, "save_picture", lambda x, path, cols: seen.append((x, cols)))
+    monkeypatch.setattr(samples, "save_picture", lambda x, path, cols, view: seen.append((x, cols)))
     draw(Classic(Spec((1, 4, 4), classes=classes), G=Paints, D=Hears, conditional=True), Path("no.png"), n=n, seed=0,
          classes=asked)  # fmt: skip
     ((x, cols),) = seen

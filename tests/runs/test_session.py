@@ -330,7 +330,7 @@ def test_looking_at_a_run_without_averages_changes_nothing(tmp_path):
 
 def test_points_of_any_dimension_train_and_sample(tmp_path):
     run = gantlet.train("auto", data=torch.randn(200, 5), out=tmp_path / "r", device="cpu", steps=2, batch=8)
-    assert run.grid is None and gantlet.load(run.path).sample(3).shape == (3, 5)
+    assert run.grid.is_file() and gantlet.load(run.path).sample(3).shape == (3, 5)
 
 
 def test_a_run_is_resumed_from_another_folder(tmp_path, monkeypatch):

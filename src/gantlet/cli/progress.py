@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from gantlet.runs.plugins import given
+from gantlet.runs.samples import options_for
 from gantlet.runs.session import Outcome
 
 PAUSE = 5.0  # seconds between plain lines
@@ -119,7 +120,7 @@ def last_words(outcome: Outcome) -> list[str]:
         words.append(f"samples: {outcome.grid}")
     if outcome.findings:
         words.append(f"something is wrong: {', '.join(outcome.findings)}; see: gantlet diagnose {outcome.path}")
-    next_ = f"gantlet sample {outcome.path} -n 64 --out grid.png"
+    next_ = f"gantlet sample {outcome.path} {options_for(outcome.spec)}"
     if outcome.reason != "done":
         next_ = f"gantlet train {outcome.path} --resume"
     return [*words, " ".join(["next:", next_, *given(outcome.modules).split()])]

@@ -26,8 +26,10 @@ def sample(
 ) -> None:  # fmt: skip
     """Draw samples from a trained run."""
     from gantlet import api
+    from gantlet.runs.behind import behind
     from gantlet.runs.samples import write
 
     api.plug_in(with_ or [])
     model = api.load(run, device=device).truncated(truncation)
-    typer.echo(write(model, n=n, seed=seed, out=out, classes=class_ or None, labels=labels))
+    view = behind(model, run) if out.suffix.lower() == ".png" else None
+    typer.echo(write(model, n=n, seed=seed, out=out, classes=class_ or None, labels=labels, view=view))

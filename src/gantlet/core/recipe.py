@@ -46,7 +46,7 @@ def options(
     sample_every: Annotated[int, Field(ge=0)] = 500,  # 0: only at the end
     save_every: Annotated[int, Field(ge=0)] = 1_000,  # 0: only at the end
     standing: Annotated[int, Field(ge=0)] = 0,  # batches a saved model's batch norms are measured on; 0: as they ran
-    samples: Annotated[int, Field(ge=1, le=1024)] = 64,  # fixed latents drawn on the way
+    samples: Annotated[int, Field(ge=1, le=1024)] = 64,  # fixed latents drawn on the way; of points 5,000 at least
     doctor: Annotated[int, Field(ge=0)] = 10,  # steps between the doctor's closer looks; 0: nobody watches
     autopilot: bool = False,  # let the doctor turn knobs by what it finds
 ) -> None:

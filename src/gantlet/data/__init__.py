@@ -5,7 +5,8 @@ from gantlet.data.dataset import Dataset, to_uint, to_unit
 from gantlet.data.order import permute
 from gantlet.data.prefetch import Prefetch
 from gantlet.data.report import SourceReport, describe
-from gantlet.data.sheet import contact_sheet, save_picture
+from gantlet.data.scatter import View
+from gantlet.data.sheet import contact_sheet, save_picture, view_of
 from gantlet.data.source import open_source
 from gantlet.data.stream import Stream
 from gantlet.data.toys import toy_modes
@@ -15,6 +16,7 @@ __all__ = [
     "Prefetch",
     "SourceReport",
     "Stream",
+    "View",
     "cache_folder",
     "contact_sheet",
     "describe",
@@ -24,4 +26,5 @@ __all__ = [
     "to_uint",
     "to_unit",
     "toy_modes",
+    "view_of",
 ]

@@ -1,4 +1,4 @@
-"""A picture of a data set: a grid of images, or a scatter of points."""
+"""A picture of a data set: a grid of images, or points in their columns."""
 
 from __future__ import annotations
 
@@ -12,30 +12,42 @@ from gantlet.core.errors import InputError
 from gantlet.core.noise import key_of
 from gantlet.data.dataset import Array, Dataset, to_uint
 from gantlet.data.order import permute
+from gantlet.data.scatter import View, around, scatter
 
 _LEAST_TILE = 32  # pixels: smaller images are enlarged by a whole number
 _MOST_TILE = 256
-_SCATTER = 512
-_POINTS = 5000
+POINTS = 5000  # a scatter of fewer says little
 
 
 def contact_sheet(dataset: Dataset, path: Path, *, rows: int = 8, cols: int = 8) -> Path:
     """Draw some rows of a data set as a PNG; the same rows every time."""
-    most = rows * cols if len(dataset.spec.shape) == 3 else _POINTS
-    return save_picture(_some(dataset, most), path, cols=cols)
+    images = len(dataset.spec.shape) == 3
+    some = _some(dataset, rows * cols if images else POINTS)
+    return save_picture(some, path, cols=cols, called=f"of {len(dataset):,} rows")
 
 
-def save_picture(x: torch.Tensor, path: Path, *, cols: int = 8) -> Path:
-    """Images [N, C, H, W] in -1..1 as a grid, or points [N, 2] as a scatter, in one PNG.
+def view_of(dataset: Dataset) -> View | None:
+    """What samples are drawn against: the range of the data and some of its rows; None for images."""
+    return around(_some(dataset, POINTS), behind=True) if len(dataset.spec.shape) == 1 else None
 
-    Alpha is shown on a checkerboard. InputError for samples that cannot be drawn.
+
+def save_picture(
+    x: torch.Tensor, path: Path, *, cols: int = 8, view: View | None = None, called: str = "samples"
+) -> Path:
+    """Images [N, C, H, W] in -1..1 as a grid, or points [N, d] as a scatter of each pair of columns, in one PNG.
+
+    Alpha is shown on a checkerboard; points are seen against `view` and are `called` so. InputError for samples that
+    cannot be drawn.
     """
     if x.dim() == 4 and x.shape[1] <= 4:
         sheet = _grid(x, cols)
-    elif x.dim() == 2 and x.shape[1] == 2:
-        sheet = _scatter(x)
+    elif x.dim() == 2:
+        sheet = scatter(x, view, called=called)
     else:
-        raise InputError(f"samples of shape {list(x.shape[1:])} cannot be drawn; images and 2-D points can")
+        raise InputError(
+            f"samples of shape {list(x.shape[1:])} cannot be drawn, only images of 1 to 4 channels and points can; "
+            "write their numbers instead, to a .npy"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet).save(path, format="PNG")
     return path
@@ -79,14 +91,3 @@ def _on_checkerboard(image: Array) -> Array:
     board = np.where((y // 4 + x // 4) % 2, 204, 238)[..., None]
     mixed: Array = (colour * alpha + board * (1 - alpha)).round().astype(np.uint8)
     return mixed
-
-
-def _scatter(x: torch.Tensor) -> Array:
-    points = x.double().numpy()
-    reach = max(1e-9, float(np.abs(points).max())) * 1.1
-    place = ((points / reach + 1) / 2 * (_SCATTER - 2)).astype(int)
-    sheet = np.full((_SCATTER, _SCATTER, 3), 255, np.uint8)
-    for dy in (0, 1):
-        for dx in (0, 1):
-            sheet[_SCATTER - 2 - place[:, 1] + dy, place[:, 0] + dx] = (31, 78, 160)
-    return sheet

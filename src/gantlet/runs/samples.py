@@ -19,17 +19,24 @@ from torch import Tensor
 import gantlet
 from gantlet.core.errors import InputError
 from gantlet.core.game import Game, Spec
-from gantlet.data import save_picture, to_uint
+from gantlet.data import Dataset, View, save_picture, to_uint, view_of
+from gantlet.data.sheet import POINTS
 from gantlet.runs.model import CHUNK, Classes, Model
 
-POINTS = 5_000  # a scatter of fewer says little
 COLUMNS = 16  # classes side by side in a grid; more of them have a row each
 LABELS = "labels.csv"
 
 
 def can_be_drawn(spec: Spec) -> bool:
-    """Images of up to four channels and points in the plane have a picture."""
-    return (len(spec.shape) == 3 and spec.shape[0] <= 4) or spec.shape == (2,)
+    """Images of up to four channels and points have a picture."""
+    return (len(spec.shape) == 3 and spec.shape[0] <= 4) or len(spec.shape) == 1
+
+
+def options_for(spec: Spec) -> str:
+    """How to call `gantlet sample` for this kind of data."""
+    if not can_be_drawn(spec):
+        return "-n 64 --out samples.npy"
+    return f"-n {POINTS} --out points.png" if len(spec.shape) == 1 else "-n 64 --out grid.png"
 
 
 @contextmanager
@@ -46,12 +53,20 @@ def looked_at(game: Game) -> Iterator[None]:
             module.training = training
 
 
+def draw_progress(game: Game, dataset: Dataset, path: Path, *, n: int, seed: int) -> Path:
+    """The picture of a step: n samples; of points at least 5,000, on the axes of the data and before some of it."""
+    view = view_of(dataset)
+    return draw(game, path, n=n if view is None else max(n, POINTS), seed=seed, view=view)
+
+
 @torch.no_grad()
-def draw(game: Game, path: Path, *, n: int, seed: int, classes: Sequence[int] | None = None) -> Path:
+def draw(
+    game: Game, path: Path, *, n: int, seed: int, classes: Sequence[int] | None = None, view: View | None = None
+) -> Path:
     """Samples 0..n-1 of a seed as one picture: the same latents at every step, so that progress can be seen.
 
-    In the grid of a game that is told the class a column is of one class, of these or of all; where they are more than
-    16 a row is, of the first of them.
+    Points are seen against `view`. In the grid of a game that is told the class a column is of one class, of these or of
+    all; where they are more than 16 a row is, of the first of them.
     """
     asked = list(range(game.classes)) if classes is None else list(classes)
     y, cols = _laid_out(asked, n)
@@ -60,10 +75,7 @@ def draw(game: Game, path: Path, *, n: int, seed: int, classes: Sequence[int] | 
         z = game.latent(min(CHUNK, n - first), seed=seed, first=first)
         given = () if y is None else (y[first : first + len(z)].to(z.device),)
         chunks.append(game.generate(z, *given).float().cpu())
-    x = torch.cat(chunks)
-    if x.dim() == 2 and n < POINTS:
-        return draw(game, path, n=POINTS, seed=seed, classes=classes)
-    return save_picture(x, path, cols=cols)
+    return save_picture(torch.cat(chunks), path, cols=cols, view=view)
 
 
 def _laid_out(classes: list[int], n: int) -> tuple[Tensor | None, int]:
@@ -77,10 +89,14 @@ def _laid_out(classes: list[int], n: int) -> tuple[Tensor | None, int]:
     return torch.tensor(classes)[row % len(classes)], len(classes) * max(1, round(side / len(classes)))
 
 
-def write(model: Model, *, n: int, seed: int, out: Path, classes: Classes | None = None, labels: bool = False) -> str:
+def write(
+    model: Model, *, n: int, seed: int, out: Path, classes: Classes | None = None, labels: bool = False,
+    view: View | None = None,
+) -> str:  # fmt: skip
     """n samples as a .png grid, a .npy array, or a folder of single images; says where they are.
 
-    A model that is told the class writes folder/CLASS/000000.png; with `labels` also folder/labels.csv.
+    A model that is told the class writes folder/CLASS/000000.png; with `labels` also folder/labels.csv. A picture of
+    points is seen against `view`.
     """
     suffix = out.suffix.lower()
     if suffix not in ("", ".png", ".npy"):
@@ -90,7 +106,7 @@ def write(model: Model, *, n: int, seed: int, out: Path, classes: Classes | None
         raise InputError(f"--labels: {why}")
     asked = None if classes is None else model.numbers_of(classes)
     if suffix == ".png":
-        return str(draw(model.game, out, n=n, seed=seed, classes=asked))
+        return str(draw(model.game, out, n=n, seed=seed, classes=asked, view=view))
     if suffix == ".npy":
         out.parent.mkdir(parents=True, exist_ok=True)
         np.save(out, model.sample(n, seed=seed, classes=asked).numpy())

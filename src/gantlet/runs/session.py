@@ -15,7 +15,7 @@ import gantlet
 from gantlet.core.dynamics import Reports
 from gantlet.core.engine import Engine
 from gantlet.core.errors import GantletError, NonFiniteError
-from gantlet.core.game import Data, Game
+from gantlet.core.game import Data, Game, Spec
 from gantlet.core.machine import Ranks, describe_machine
 from gantlet.core.recipe import Recipe
 from gantlet.core.state import State
@@ -23,13 +23,14 @@ from gantlet.core.train import Stop, Watch, train
 from gantlet.data import Dataset, Prefetch
 from gantlet.doctor import Doctor
 from gantlet.runs import checkpoint, model
+from gantlet.runs.behind import ends
 from gantlet.runs.build import build, decide, numbers, refuse_unlabelled, spec_of, stream_of
 from gantlet.runs.doctoring import about_run, doctor_for, facts_of, recall
 from gantlet.runs.folder import Log, RunFolder
 from gantlet.runs.memory import out_of_memory, rows_that_fit
 from gantlet.runs.plugins import given, modules_of
 from gantlet.runs.resuming import compare, data_facts, decided_before, take_over
-from gantlet.runs.samples import can_be_drawn, draw, looked_at
+from gantlet.runs.samples import can_be_drawn, draw_progress, looked_at
 from gantlet.runs.score import Score, thumbnail_score
 from gantlet.runs.show import Quiet, Show
 from gantlet.runs.signals import signals
@@ -49,6 +50,7 @@ class Outcome:
     grid: Path | None
     score: Score | None
     seconds: float
+    spec: Spec  # of the data
     modules: tuple[str, ...] = ()  # of the user's own that its parts come from
     findings: tuple[str, ...] = ()  # what the doctor still sees, the likely cause first
 
@@ -166,7 +168,8 @@ class Session:
         seconds = time.monotonic() - self._began
         modules = tuple(modules_of(self.recipe.tree))
         found = () if self.doctor is None else tuple(f.name for f in self.doctor.diagnosis.holding)
-        return Outcome(self.folder.path, self.state.now.step, reason, self.grid, self.score, seconds, modules, found)
+        ended = (self.folder.path, self.state.now.step, reason, self.grid, self.score, seconds, self.dataset.spec)
+        return Outcome(*ended, modules, found)
 
     def _play(self, feed: Data, watch: Sequence[Watch]) -> str:
         """To the last step, or until somebody asks to stop; why it ended."""
@@ -241,7 +244,7 @@ class Session:
             self.score = thumbnail_score(game, self.dataset)
             self._keep_best(game, self.score)
             if can_be_drawn(self.dataset.spec):
-                self.grid = draw(game, path, n=self.recipe["samples"], seed=self.recipe["seed"])
+                self.grid = draw_progress(game, self.dataset, path, n=self.recipe["samples"], seed=self.recipe["seed"])
 
     def _keep_best(self, game: Game, score: Score) -> None:
         """The weights of the lowest score so far, as a model of their own; over a resume too.
@@ -262,7 +265,7 @@ class Session:
             "step": now.step,
             "images": now.images,
             "averaged": bool(self.state.averages),
-        }
+        } | ends(self.dataset)
         return model.config_of(self.recipe.tree, spec_of(self.recipe, self.dataset), **facts)
 
     def save(self) -> None:
