@@ -12,6 +12,7 @@ from PIL import Image
 
 import gantlet
 from gantlet.cli.app import run as command
+from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
 from gantlet.data.scatter import BELOW, LEFT
 from gantlet.runs.behind import behind
@@ -117,3 +118,18 @@ def test_what_has_no_picture_is_sampled_as_numbers() -> None:
     assert options_for(Spec((3, 8, 8))) == "-n 64 --out grid.png"
     for shape in ((5, 8, 8), (2, 8), (3, 8, 8, 8)):
         assert options_for(Spec(shape)).endswith(".npy")
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    """Samples of two calls are not mixed, and nothing is deleted."""
+    model = gantlet.load(begun(tmp_path / "run", "digits"))
+    out = tmp_path / "made"
+    out.mkdir()
+    (out / ".hidden").touch()
+    write(model, n=8, seed=0, out=out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(InputError, match=r"made: the folder is not empty \(8 in it\).*a new folder"):
+        write(model, n=3, seed=1, out=out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    with pytest.raises(InputError, match="this is a file"):
+        write(model, n=3, seed=1, out=out / ".hidden")

@@ -96,7 +96,7 @@ def write(
     """n samples as a .png grid, a .npy array, or a folder of single images; says where they are.
 
     A model that is told the class writes folder/CLASS/000000.png; with `labels` also folder/labels.csv. A picture of
-    points is seen against `view`.
+    points is seen against `view`. InputError for a folder that holds something: old samples would be taken for new ones.
     """
     suffix = out.suffix.lower()
     if suffix not in ("", ".png", ".npy"):
@@ -115,6 +115,18 @@ def write(
     return f"{out} ({n} images)"
 
 
+def _refuse_used(out: Path) -> None:
+    """Nothing is taken away that is not ours to take, and what an earlier call left is not mixed with this one's."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: this is a file; name a folder, or a .png or a .npy")
+    held = sum(not path.name.startswith(".") for path in out.iterdir()) if out.exists() else 0
+    if held:
+        raise InputError(
+            f"--out {out}: the folder is not empty ({held} in it), and old samples would be taken for new ones; "
+            "name a new folder, or empty this one first"
+        )
+
+
 def marked() -> PngInfo:
     """Says in a picture that it is a sample, so that it is not taken for data."""
     info = PngInfo()
@@ -125,6 +137,7 @@ def marked() -> PngInfo:
 def _singles(model: Model, n: int, seed: int, out: Path, classes: list[int] | None, labels: bool) -> None:
     if len(model.spec.shape) != 3:
         raise InputError(f"--out {out}: single images of points cannot be written; give a .png or a .npy")
+    _refuse_used(out)
     names, folders = model.class_names, folders_of(model.class_names)
     for folder in folders or [""]:
         (out / folder).mkdir(parents=True, exist_ok=True)
