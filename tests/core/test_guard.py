@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from gantlet.core import registry
-from gantlet.core.errors import NonFiniteError
-from gantlet.core.game import Loss
+from gantlet.core.errors import InputError, NonFiniteError
+from gantlet.core.game import Loss, Spec
 from gantlet.core.guard import rescale, warn_of_coupling
-from helpers import DYNAMICS, OPTIMIZERS, Play, play, same, spoil, tensors
+from helpers import DYNAMICS, OPTIMIZERS, Play, Rows, play, same, spoil, tensors
 
 STEPPERS = [(o, "") for o in OPTIMIZERS]
 STEPPERS += [
@@ -264,6 +264,31 @@ def test_an_overflow_only_lowers_the_scale(optimizer: str) -> None:
 
 def test_every_optimiser_is_in_this_file() -> None:
     assert {o for o, _ in STEPPERS} == set(registry.optimizer.parts)
+
+
+@pytest.mark.parametrize("name", [n for n, p in registry.penalty.parts.items() if p.fn().couples_batch])
+def test_a_penalty_that_looks_at_the_whole_batch_is_named_by_its_label(name: str) -> None:
+    with pytest.raises(InputError, match=r"micro_batch 4: penalties\.mine looks at the whole batch"):
+        play("mlp", f"penalties.mine={{use: {name}}}", "micro_batch=4")
+
+
+@pytest.mark.parametrize("name", [n for n, p in registry.adversarial.parts.items() if p.fn().couples_batch])
+def test_a_loss_that_looks_at_the_whole_batch_is_named_by_its_critic(name: str) -> None:
+    net = "autoencoder" if registry.adversarial.parts[name].fn().of_energies else "mlp"
+    with pytest.raises(InputError, match=r"micro_batch 4: adversarial of D looks at the whole batch"):
+        play("mlp", f"adversarial={name}", f"D={net}", "micro_batch=4")
+
+
+@pytest.mark.parametrize("name", sorted(registry.penalty.parts))
+def test_a_slope_of_one_row_under_batch_norm_is_told_once(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a critic with batch norm; one that judges rows alone is told nothing, and nothing is told twice."""
+    play("dcgan", f"penalties.{name}={{}}", data=Rows(Spec((1, 16, 16)))).run(2)
+    told = [r.getMessage() for r in caplog.records if r.name == "gantlet"]
+    assert [t.partition(" ")[0] for t in told] == ([f"penalties.{name}"] if name in ("gp", "gp-one-sided") else [])
+    assert all("D has BatchNorm2d" in t and "use D.batch_norm=false" in t for t in told)
+    caplog.clear()
+    play("dcgan", f"penalties.{name}={{}}", "D.batch_norm=false", data=Rows(Spec((1, 16, 16)))).run(1)
+    assert [r for r in caplog.records if r.name == "gantlet"] == []
 
 
 def test_what_looks_at_the_whole_batch_is_named_on_several_ranks() -> None:

@@ -372,8 +372,10 @@ def test_mad_gan_refuses_what_it_cannot_tell_apart() -> None:
         game("mad-gan", tricks={"replay": Replay()})
     with pytest.raises(InputError, match=r"tricks\.which: this game has a part of this name"):
         game("mad-gan", tricks={"which": Pairs()})
-    with pytest.raises(InputError, match="packed samples are of several generators"):
+    with pytest.raises(InputError, match=r"packed samples are of several generators.* leave out the trick"):
         game("mad-gan", tricks={"pairs": Pairs()}).d_wants(scene())
+    with pytest.raises(InputError, match=r"packed samples are of several generators.*leave tricks\.packing out"):
+        game("mad-gan", tricks={"packing": {"m": 2}})  # as it is built
 
 
 def test_in_turn_passes_what_samples_are_conditioned_on() -> None:

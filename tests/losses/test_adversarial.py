@@ -16,7 +16,7 @@ from gantlet.core.critics import Adversarial, Verdict
 from gantlet.core.dynamics import buffers_kept
 from gantlet.core.errors import InputError
 from gantlet.core.game import Spec
-from helpers import number, play
+from helpers import POINTS, Rows, number, play
 
 SHAPES = [(7,), (3, 2), (2, 1, 3, 2)]  # a scalar, a sequence, a patch map
 CARRIED = {"began": {"k": 0.5}}  # what a loss carries after some steps, where it begins without any say
@@ -303,7 +303,7 @@ def test_labels_cost_what_d_pays(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_every_pair_plays_in_a_game(name: str) -> None:
-    made = play("mlp", f"adversarial={name}").run(2)
+    made = play("mlp", f"adversarial={name}", *(["D=autoencoder"] if pair(name).of_energies else [])).run(2)
     made.state.check_finite()
 
 
@@ -482,6 +482,44 @@ def test_an_autoencoder_s_logit_is_minus_its_error(error: str, shape: tuple[int,
 def test_losses_of_energies_play_with_an_autoencoder(name: str) -> None:
     made = play("mlp", "D=autoencoder", f"adversarial={name}").run(3)
     made.state.check_finite()
+
+
+class Minus(torch.nn.Module):
+    """A critic whose logit is minus the squared distance from a point."""
+
+    energy = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at = torch.nn.Parameter(torch.ones(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -(x - self.at).square().sum(1)
+
+
+@pytest.mark.parametrize("name", [n for n in PAIRS if pair(n).of_energies])
+def test_without_an_energy_there_is_no_least_loss_and_a_game_says_so(name: str) -> None:
+    """The better a real is, the better for D, and only an energy cannot be better than 0: a critic has to say it is one."""
+    fake = -torch.ones(4, dtype=torch.float64)
+    best, beyond = (number(pair(name).d(torch.full_like(fake, logit), fake)) for logit in (0.0, 1e6))
+    assert all(number(pair(name).d(-logits((4,), seed).square(), fake)) >= best for seed in range(9))
+    assert beyond < best - 1e5
+    for critic in ("mlp", "maxout"):
+        with pytest.raises(InputError, match=r"energy, at least 0.*; use D=autoencoder .*energy = True"):
+            play("mlp", f"D={critic}", f"adversarial={name}")
+    G = registry.generator.parts["mlp"].fn(Spec((2,)), z=2, hidden=(4,))
+    game = registry.game.parts["classic"].fn(Spec((2,)), G=G, D=Minus(), adversarial=name)
+    play("mlp", game=game, data=Rows(POINTS)).run(2).state.check_finite()
+    assert "needs D=autoencoder" in registry.adversarial.parts[name].doc
+
+
+@pytest.mark.parametrize("name", sorted(registry.critic.parts))
+def test_a_critic_that_says_so_has_an_energy(name: str) -> None:
+    if getattr(registry.critic.parts[name].fn, "energy", False):
+        critic = registry.critic.parts[name].fn(Spec((1, 8, 8)))
+        assert bool((critic(3 * torch.randn(64, 1, 8, 8)).logits <= 0).all())
+    else:
+        assert name != "autoencoder"
 
 
 # ---- kernels and transport ----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from gantlet.core.engine import Engine
 from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Spec
 from gantlet.core.when import Now
+from gantlet.games.bigan import exchanged
 from gantlet.games.d2gan import rewards_fakes, rewards_reals
 from gantlet.tricks.virtual import VirtualBatchNorm
 from helpers import POINTS, Rows, largest_gap, number, play
@@ -124,6 +125,9 @@ def test_pseudo_reals_of_another_row_are_of_the_whole_batch_and_of_no_condition(
     with pytest.raises(InputError, match=r"trick 'apa': .*other conditions; use adversarial=non-saturating"):
         play("mlp", "adversarial=relativistic", *told)
     play("mlp", *told)
+    exchanges = made("apa")  # its G looks at reals, but D costs each logit alone
+    assert exchanges.refuse(exchanged(registry.adversarial.parts["non-saturating"].fn())) is None
+    assert not exchanges.couples_batch
 
 
 # ---- what a batch's statistic does to D at the start -----------------------------------------------------------------

@@ -486,8 +486,14 @@ def test_a_critic_without_features_is_refused() -> None:
 
 
 def test_batches_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(InputError, match=r"a batch of 4 does not divide into packs of 3; use batch 6"):
+    with pytest.raises(InputError, match=r"4 samples do not divide into packs of 3; use a batch .* and a micro_batch"):
         made("packing", m=3).shown(REAL, (), Now(), "real")
+    play("mlp", "tricks.packing.m=3", "batch=12", "micro_batch=6").run(1)
+    for micro, use in ((8, 6), (2, 3)):
+        with pytest.raises(
+            InputError, match=rf"micro_batch {micro}: arena\.tricks\.packing .*; use micro_batch={use}$"
+        ):
+            play("mlp", "tricks.packing.m=3", "batch=12", f"micro_batch={micro}")
     with pytest.raises(InputError, match=r"4 rows are not groups of 3"):
         Spread(3)(REAL)
     trick = made("image-pool", size=3)
@@ -509,6 +515,10 @@ def test_networks_that_cannot_be_dressed_are_refused() -> None:
             game(made(name))
     with pytest.raises(InputError, match=r"G \(MLPGenerator\) has no batch norm to replace; use dcgan"):
         play("mlp", "tricks.virtual-batch-norm={}")
+    small = ["tricks.virtual-batch-norm.role=D", "D.batch_norm=true"]
+    with pytest.raises(InputError, match=r"of samples of \[1, 8, 8\] it is an input layer alone.*and D.smallest=2"):
+        play("dcgan", *small)
+    play("dcgan", *small, "D.smallest=2")
 
 
 def test_what_must_come_last_comes_last_wherever_it_is_listed() -> None:

@@ -43,7 +43,8 @@ class APA(Trick):
         self.samples = 0  # of the turn being played: packing leaves fewer rows of logits
 
     def refuse(self, pair: Adversarial) -> str | None:
-        self.couples_batch = self.couples_batch or (pair.paired and not pair.couples_batch)  # row by row, that is
+        by_row = pair.paired and pair.as_real is None and not pair.couples_batch
+        self.couples_batch = self.couples_batch or by_row
         return unordered(pair)
 
     def critic_spec(self, spec: Spec) -> Spec:

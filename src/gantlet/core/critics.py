@@ -31,7 +31,8 @@ class Critics(nn.Module):
 
     A critic returns a `Verdict` or bare logits [N, ...]. Logits come back in at least float32, whatever the precision
     of the networks. All critics see the same view (one draw for x and image-like `given`), another one for each `side`
-    ("real", "fake", ...) and each turn; a lens that packs m samples into one leaves N / m rows.
+    ("real", "fake", ...) and each play (`now.play`), whose turns share it; a lens that packs m samples into one leaves
+    N / m rows.
     """
 
     def __init__(self, critics: Mapping[str, nn.Module], *, lenses: Sequence[Lens] = ()) -> None:
@@ -87,6 +88,7 @@ class Adversarial(NamedTuple):
     couples_batch: bool = False  # capability: does a row's loss depend on the other rows?
     ordered: bool = True  # capability: do D's turn and G's push logits one way, reals up and fakes down, fakes up?
     steepness_pays: bool = False  # capability: are logits twice as far apart always worth twice as much to D?
+    of_energies: bool = False  # capability: has a logit to be minus an energy, at most 0? Critics whose is say `energy`
     # what a logit costs D under each label, where its loss is E as_real(D(x)) + E as_fake(D(G(z))): what labels need
     as_real: Cost | None = None
     as_fake: Cost | None = None

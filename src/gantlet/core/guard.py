@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import TYPE_CHECKING
 
@@ -66,23 +67,35 @@ def couples_batch(module: nn.Module) -> bool:
 
 
 def coupled(game: Game) -> list[str]:
-    """The modules of a game in which rows depend on each other, by name and class."""
-    return [
-        f"{name or type(game).__name__} ({type(m).__name__})" for name, m in game.named_modules() if couples_batch(m)
-    ]
+    """What makes rows of a game depend on each other: parts that a module says (`coupling`), or it, by name and class."""
+    found: list[str] = []
+    for name, m in game.named_modules():
+        if couples_batch(m):
+            found += getattr(m, "coupling", None) or [f"{name or type(game).__name__} ({type(m).__name__})"]
+    return found
 
 
 def refuse_coupling(game: Game, micro: int) -> None:
-    """Micro-batches change what a statistic over the batch is: InputError that names the module."""
+    """Micro-batches change what a statistic over the batch is, and may cut what belongs together: InputError."""
     for found in coupled(game):
         raise InputError(
             f"micro_batch {micro}: {found} looks at the whole batch, "
             "so smaller pieces train something else; use micro_batch=null with a smaller batch, or another part"
         )
+    for name, module in game.named_modules():
+        together = int(getattr(module, "together", 1))
+        if micro % together:
+            raise InputError(
+                f"micro_batch {micro}: {name} ({type(module).__name__}) makes one of {together} samples, which do not "
+                f"divide it; use micro_batch={max(1, micro // together) * together}"
+            )
 
 
 def warn_of_coupling(game: Game, world: int) -> None:
-    """On several ranks a statistic over the batch is each rank's own: say so once, naming what it concerns."""
+    """On several ranks a statistic over the batch is each rank's own, and under batch norm so is a row's slope: say so once,
+    naming what it concerns.
+    """
+    _warn_of_shared_slopes(game)
     found = coupled(game)
     if found and world > 1:
         rest = f" and {len(found) - 1} more" if len(found) > 1 else ""
@@ -91,3 +104,15 @@ def warn_of_coupling(game: Game, world: int) -> None:
             "not the training of one process with the same batch",
             stacklevel=2,
         )
+
+
+def _warn_of_shared_slopes(game: Game) -> None:
+    for module in game.modules():
+        norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        for label in getattr(module, "of_one_row", ()) if norms else ():
+            logging.getLogger("gantlet").warning(
+                "%s is about the slope of one row, and D has %s, through which it is that of all rows of the batch "
+                "(Gulrajani et al. 2017, section 4); use D.batch_norm=false, or another penalty",
+                label,
+                type(norms[0]).__name__,
+            )

@@ -66,7 +66,7 @@ class Arena(nn.Module):
         for _, trick in self.ordered:
             seen = trick.critic_spec(seen)
         self.seen = seen  # one row of what critics see
-        nets = {name: self.dressed("D", built("critic", part, seen), seen) for name, part in critics.items()}
+        nets = {name: self.dressed("D", _judge(part, seen, self.pairs[name]), seen) for name, part in critics.items()}
         lenses = [trick for _, trick in self.ordered if type(trick).shown is not Trick.shown]
         self.critics = Critics(nets, lenses=lenses)
         self.merge = merge
@@ -76,7 +76,10 @@ class Arena(nn.Module):
         for label in self.penalties:
             self.strength.register_buffer(_key(label), torch.ones(()))
         self.states = nn.ModuleDict({_key(n): p.state for n, p in parts.items() if p.state is not None})
-        self.couples_batch = any(p.couples_batch for p in parts.values())
+        self.coupling = [f"adversarial of {name}" for name, pair in self.pairs.items() if pair.couples_batch]
+        self.coupling += [f"penalties.{label}" for label, p in self.penalties.items() if p.couples_batch]
+        self.couples_batch = bool(self.coupling)
+        self.of_one_row = [f"penalties.{label}" for label, p in self.penalties.items() if p.of_one_row]
 
     def dressed(self, role: str, net: nn.Module, spec: Spec) -> nn.Module:
         """A network as the tricks want it."""
@@ -256,6 +259,18 @@ def built(kind: str, part: Any, spec: Spec) -> nn.Module:
         return part
     made: nn.Module = part_of(kind, part)(spec)
     return made
+
+
+def _judge(part: Any, spec: Spec, pair: Adversarial) -> nn.Module:
+    """A critic, InputError where its logits are not what this loss takes them for."""
+    critic = built("critic", part, spec)
+    if pair.of_energies and not getattr(critic, "energy", False):
+        raise InputError(
+            f"adversarial: this loss takes minus a logit for an energy, at least 0, which that of {type(critic).__name__} "
+            "is not, so D's loss would fall without end; use D=autoencoder (a module of yours says energy = True), or "
+            "another loss"
+        )
+    return critic
 
 
 def refuse_packs(arena: Arena, spec: Spec, who: str, what: str) -> None:

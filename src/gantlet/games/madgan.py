@@ -16,7 +16,7 @@ from gantlet.core.game import Batch, Spec
 from gantlet.core.registry import Slot, game
 from gantlet.core.trick import Given, Trick
 from gantlet.core.when import Now
-from gantlet.games.arena import Arena, Played, built, separate
+from gantlet.games.arena import Arena, Played, built, refuse_packs, separate
 from gantlet.games.duel import Duel, Times
 from gantlet.games.labels import told
 from gantlet.games.mixture import InTurn, Mixture
@@ -65,7 +65,10 @@ class Which(Trick):
         wanted = self.numbers(len(seen.fake), seen.now, seen.fake.device)
         classes = [verdict.classes for verdict in seen.on_fake if verdict.classes is not None]
         if any(len(said) != len(wanted) for said in classes):
-            raise InputError("tricks: packed samples are of several generators at once, which mad-gan tells apart")
+            raise InputError(
+                "tricks: packed samples are of several generators at once, which mad-gan tells apart; leave out the trick "
+                "that shows them together"
+            )
         return {"": torch.stack([F.cross_entropy(said, wanted) for said in classes]).sum()}
 
 
@@ -105,6 +108,7 @@ class MADGAN(Duel):
             tricks={"which": Which(generators), **(tricks or {})},
         )
         refuse_other_fakes(arena.tricks, "which", Which, "generator is")
+        refuse_packs(arena, spec, "mad-gan", "generators")
         mixture = Mixture([arena.dressed("G", net, spec) for net in nets])
         self.meet(arena, mixture, mixture.z_dim, d_steps=d_steps, g_steps=g_steps)
 

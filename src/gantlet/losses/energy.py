@@ -1,4 +1,8 @@
-"""Losses of energies: a critic's logit is minus the energy of a sample, low for reals (an autoencoder's error)."""
+"""Losses of energies: a critic's logit is minus the energy of a sample, low for reals (an autoencoder's error).
+
+An energy is at least 0, which is all that bounds them: of any other logit D's loss has no least. So a critic has to say
+that its logit is one (`energy = True`), and `began` is no loss in which steepness pays: k answers.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +23,10 @@ def ebgan(
     margin: Annotated[float, Field(gt=0)] = 1.0,  # in units of the energy, which `autoencoder` takes a mean of
 ) -> Adversarial:
     """EBGAN: D minimises E e(x) + E max(0, m - e(G(z))), G minimises E e(G(z)), e minus the logit (Zhao, Mathieu and
-    LeCun 2017, eq. 1-2).
+    LeCun 2017, eq. 1-2); needs D=autoencoder.
     """
-    return labelled(torch.neg, lambda fake: F.relu(margin + fake), lambda fake, real: -fake.mean())
+    pair = labelled(torch.neg, lambda fake: F.relu(margin + fake), lambda fake, real: -fake.mean())
+    return pair._replace(of_energies=True)
 
 
 class Balance(nn.Module):
@@ -47,7 +52,7 @@ def began(
     rate: Annotated[float, Field(ge=0)] = 0.001,  # the paper's lambda
 ) -> Adversarial:
     """BEGAN: D minimises E e(x) - k E e(G(z)), G minimises E e(G(z)), k += lambda (gamma E e(x) - E e(G(z))), e minus
-    the logit (Berthelot, Schumm and Metz 2017, section 3.4).
+    the logit (Berthelot, Schumm and Metz 2017, section 3.4); needs D=autoencoder.
 
     k begins at 0, stays in 0..1 and moves each time D's loss is taken, by D's own batch.
     """
@@ -59,4 +64,4 @@ def began(
         state.update(on_real, on_fake, gamma, rate)
         return on_real - k * on_fake
 
-    return Adversarial(d=d, g=lambda fake, real: -fake.mean(), couples_batch=True, state=state)
+    return Adversarial(d=d, g=lambda fake, real: -fake.mean(), couples_batch=True, of_energies=True, state=state)

@@ -22,7 +22,11 @@ Target = Annotated[float, Field(ge=0)]  # a length
 @penalty
 def gp(*, weight: Strength = 10.0, target: Target = 1.0, every: Every = 1) -> Penalty:
     """Gradient penalty: weight E (|grad D(x^)| - 1)^2, x^ uniform between a real and a fake (Gulrajani et al. 2017)."""
-    return Penalty(lambda e: at(weight, e.now) * _norms(e, _between(e), lambda n: (n - target).square()), every)
+
+    def term(e: Evidence) -> Tensor:
+        return at(weight, e.now) * _norms(e, _between(e), lambda n: (n - target).square())
+
+    return Penalty(term, every, of_one_row=True)
 
 
 @penalty
@@ -30,7 +34,11 @@ def gp_one_sided(*, weight: Strength = 10.0, target: Target = 1.0, every: Every 
     """WGAN-LP: weight E max(0, |grad D(x^)| - 1)^2, x^ uniform between a real and a fake: a slope under 1 is let be
     (Petzka, Fischer and Lukovnikov 2018, section 5).
     """
-    return Penalty(lambda e: at(weight, e.now) * _norms(e, _between(e), lambda n: F.relu(n - target).square()), every)
+
+    def term(e: Evidence) -> Tensor:
+        return at(weight, e.now) * _norms(e, _between(e), lambda n: F.relu(n - target).square())
+
+    return Penalty(term, every, of_one_row=True)
 
 
 @penalty

@@ -29,6 +29,7 @@ class Penalty(NamedTuple):
     g_term: Term | None = None  # in the generator's
     couples_batch: bool = False  # does a row's share depend on the other rows?
     state: nn.Module | None = None  # what it carries from step to step, in buffers
+    of_one_row: bool = False  # capability: has the critic to judge each row alone, without a batch norm?
 
     def due(self, now: Now) -> bool:
         return now.step % self.every == 0

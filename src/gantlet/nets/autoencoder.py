@@ -26,6 +26,8 @@ class AutoencoderCritic(nn.Module):
     For `ebgan` and `began`. Points and images alike are flattened; the code is the verdict's feature.
     """
 
+    energy = True  # minus the logit is one, at least 0: what losses of energies ask for
+
     def __init__(
         self, spec: Spec, *, hidden: Hidden = (256,), code: Width = 32, slope: float = 0.2, spectral: bool = False,
         error: Literal["absolute", "squared"] = "absolute",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 from pydantic import Field
@@ -33,7 +32,7 @@ class Packing(Trick):
         m: Annotated[int, Field(ge=2, le=16)] = 2,  # the paper's gain is largest from 1 to 2
     ) -> None:
         super().__init__()
-        self.m = m
+        self.m = self.together = m
 
     def critic_spec(self, spec: Spec) -> Spec:
         if any(not shape for shape in spec.given):
@@ -58,8 +57,8 @@ class Packing(Trick):
         n = len(x)
         if n % self.m:
             raise InputError(
-                f"trick 'packing': a batch of {n} does not divide into packs of {self.m}; "
-                f"use batch {math.ceil(n / self.m) * self.m}, or another m"
+                f"trick 'packing': {n} samples do not divide into packs of {self.m}; use a batch (on each of several "
+                f"ranks, and a micro_batch) that {self.m} divides, or another m"
             )
         if x.dim() == 1:  # labels
             return x.reshape(n // self.m, self.m)

@@ -129,9 +129,11 @@ class VirtualBatchNorm(Trick):
         self.couples_batch = self.couples_batch or role == "D" or bool(spec.given)
         norms = [(name, m) for name, m in net.named_modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
         if not norms:
+            small = role == "D" and sum(isinstance(m, nn.Conv2d) for m in net.modules()) == 1
             raise InputError(
-                f"trick 'virtual-batch-norm': {role} ({inmost(net)}) has no batch norm to replace; "
-                f"use dcgan with {role}.batch_norm=true, or another role"
+                f"trick 'virtual-batch-norm': {role} ({inmost(net)}) has no batch norm to replace"
+                + (f": of samples of {list(spec.shape)} it is an input layer alone, which has none" if small else "")
+                + f"; use dcgan with {role}.batch_norm=true{' and D.smallest=2' if small else ''}, or another role"
             )
         for name, norm in norms:
             parent, _, child = name.rpartition(".")
