@@ -55,7 +55,7 @@ def test_a_loss_that_moves_nobody_is_refused_by_name() -> None:
     with pytest.raises(InputError, match="turn 'G': no weight of player 'G' has a gradient"):
         made.step()
     made.state.turns[1] = made.state.turns[1]._replace(loss=lambda s: Loss({}))
-    with pytest.raises(InputError, match="turn 'G': its loss has no terms"):
+    with pytest.raises(InputError, match="turn 'G': its loss gave a Loss without terms"):
         made.step()
 
 

@@ -11,6 +11,8 @@ import typer
 import gantlet
 from gantlet.cli import bench, data, diagnose, evaluate, explore, list_, sample, show, train
 from gantlet.core.errors import GantletError
+from gantlet.core.making import blamed
+from gantlet.core.registry import KINDS
 
 # typer brings a click of its own in some versions and uses the installed one in others: ask it
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -81,7 +83,8 @@ def run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 (a fault of ours: said in one line, shown whole with --debug)
         if debug:
             traceback.print_exc()
-        return _say(f"internal error: {type(error).__name__}: {error}; --debug shows where", 1)
+        where = blamed(error, (part for kind in KINDS.values() for part in kind.parts.values()))
+        return _say(f"{where or f'internal error: {type(error).__name__}: {error}'}; --debug shows all of it", 1)
 
 
 def _message(error: BaseException) -> str:

@@ -8,7 +8,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from gantlet.core import registry
 from gantlet.core.errors import InputError
+from gantlet.core.making import said as told
 from gantlet.core.when import Now
 
 
@@ -52,6 +54,8 @@ class Critics(nn.Module):
 
 def _verdict(said: Verdict | Tensor) -> Verdict:
     verdict = said if isinstance(said, Verdict) else Verdict(said)
+    if not isinstance(verdict.logits, Tensor):
+        raise InputError(f"a critic answered {told(verdict.logits)}; it has to return logits [N, ...] or a Verdict")
     logits = verdict.logits
     return verdict._replace(logits=logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
@@ -93,6 +97,11 @@ class Adversarial(NamedTuple):
     as_real: Cost | None = None
     as_fake: Cost | None = None
     state: nn.Module | None = None  # what it carries from step to step, in buffers
+
+
+registry.adversarial.makes = Adversarial
+for networks in (registry.generator, registry.critic, registry.encoder):
+    networks.makes = nn.Module
 
 
 def labelled(

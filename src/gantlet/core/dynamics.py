@@ -49,6 +49,9 @@ class Dynamics(nn.Module, ABC):
         """Play one round: draw, take gradients, move."""
 
 
+dynamics.makes = Dynamics
+
+
 @dynamics
 class Alternating(Dynamics):
     """Each due turn in order, `times` in a row, each seeing the moves before it (Goodfellow et al. 2014, algorithm 1)."""

@@ -55,6 +55,7 @@ class Engine:
         self.micro = micro_batch if micro_batch and micro_batch < self.rows else None
         self.needs: frozenset[str] = frozenset()
         self.sharing = True  # may turns share a scene? (a test compares)
+        self.moved: set[str] = set()  # players that moved at least once
         self._kept: tuple[Now, Any] | None = None
 
     def settle(self, state: State) -> None:
@@ -155,6 +156,7 @@ class Engine:
         for weight, grad in pairs:
             weight.grad = laid_out_as(weight, grad)
         guarded_step(player, good, state.now)
+        self.moved.add(name)
         for weight, _ in pairs:
             weight.grad = None
         keep_in_bounds(player, good)
@@ -210,9 +212,7 @@ class Engine:
         whole = create_graph or at is not None  # another player's weights are part of what is differentiated
         held = nullcontext() if whole else _only_these_learn(state.parameters, player.weights)
         with held, self._region(), torch.enable_grad():
-            loss = _apart(state.game, at, lambda: turn.loss(scene), create_graph)
-            if not loss.terms:
-                raise InputError(f"turn {turn.name!r}: its loss has no terms")
+            loss = Loss.checked(_apart(state.game, at, lambda: turn.loss(scene), create_graph), turn.name)
             total = loss.total * share
             if player.scale is not None:
                 total = total * player.scale

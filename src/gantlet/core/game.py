@@ -10,7 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from gantlet.core.errors import InputError
+from gantlet.core.making import one_number, said
 from gantlet.core.noise import normal
+from gantlet.core.registry import game
 from gantlet.core.when import Now, When, always
 
 
@@ -67,6 +70,16 @@ class Loss:
     @property
     def total(self) -> Tensor:
         return torch.stack(list(self.terms.values())).sum()
+
+    @staticmethod
+    def checked(loss: Any, turn: str) -> Loss:
+        """The loss; InputError where it is none, or where a term is more than one number, whose sum would weigh more."""
+        if not isinstance(loss, Loss) or not loss.terms:
+            what = "a Loss without terms" if isinstance(loss, Loss) else said(loss)
+            raise InputError(f"turn {turn!r}: its loss gave {what}; it has to return Loss({{name: one number}})")
+        for name, term in loss.terms.items():
+            one_number(term, f"turn {turn!r}: the term {name!r}")
+        return loss
 
     @property
     def told(self) -> dict[str, Tensor]:
@@ -138,3 +151,6 @@ class Game(nn.Module, ABC):
     def stagers(self) -> list[nn.Module]:
         """The modules `stage` runs: a player that moves one of them is differentiated through the scene."""
         return list(self.made_of().values())
+
+
+game.makes = Game

@@ -19,6 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from gantlet.core.errors import InputError, nearest
+from gantlet.core.making import make
 from gantlet.core.when import Schedule
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -103,6 +104,7 @@ class Kind:
     def __init__(self, name: str, about: str, plural: str) -> None:
         self.name, self.about, self.plural = name, about, plural
         self.parts: dict[str, Part] = {}
+        self.makes: type | None = None  # what calling a part of this kind answers, where that is one type
 
     def __call__(self, fn: F, name: str | None = None) -> F:
         name = name or fn.__name__.lower().rstrip("_").replace("_", "-")
@@ -286,8 +288,7 @@ def _plain(value: Any) -> Any:
 def bind(kind: str, tree: Tree, *, total: int | None) -> Any:
     """A checked tree as a callable that wants only its positional arguments.
 
-    `total` is the length of the training in steps: where an option `steps` is null (of schedules, of what grows), it is
-    that. A total that nobody knows leaves it null.
+    `total`: steps of the training, the value of an option `steps` that is null; a total nobody knows leaves it null.
     """
     part = KINDS[kind].find(tree["use"])
     options = {
@@ -295,7 +296,7 @@ def bind(kind: str, tree: Tree, *, total: int | None) -> Any:
     }
     if options.get("steps", 0) is None:
         options["steps"] = total
-    return partial(part.fn, **options)
+    return partial(make, part, KINDS[kind].makes, **options)
 
 
 def part_of(kind: str, value: Any) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gantlet.core.dynamics import Dynamics
 from gantlet.core.errors import InputError, NonFiniteError
 from gantlet.core.game import Game, Turn
+from gantlet.core.making import said
 from gantlet.core.optimizers import Player
 from gantlet.core.registry import average
 from gantlet.core.when import Now
@@ -113,8 +114,11 @@ class State:
         seed: int = 0,
     ) -> State:
         """The state before the first step. InputError where players and game do not fit each other."""
-        turns = game.turns()
-        owns = game.owns()
+        turns, owns = game.turns(), game.owns()
+        if not isinstance(turns, list) or not all(isinstance(turn, Turn) for turn in turns) or not turns:
+            raise InputError(f"{type(game).__name__}.turns() gave {said(turns)}; it has to return a list of Turn")
+        if not isinstance(owns, dict) or not owns:
+            raise InputError(f"{type(game).__name__}.owns() gave {said(owns)}; it has to return {{player: [modules]}}")
         faults = [
             f"players.{p}: the game has no player {p!r}; it has: {', '.join(owns)}" for p in players if p not in owns
         ]

@@ -7,11 +7,15 @@ from typing import Any
 
 import torch
 
-from gantlet.core.dynamics import Reports
+from gantlet.core.dynamics import Reports, name_of
 from gantlet.core.engine import Engine
+from gantlet.core.errors import InputError
 from gantlet.core.game import Data
+from gantlet.core.making import said
 from gantlet.core.state import State
 from gantlet.core.when import When
+
+PATIENCE = 20  # rounds in which every player that is due has moved, whatever the dynamics
 
 # A watcher looks after the step. It may say what it needs: `do.needs = frozenset({"views", "updates"})`.
 Watcher = Callable[[State, Reports], Any]
@@ -24,16 +28,31 @@ class Stop(Exception):
 
 def train(state: State, engine: Engine, data: Data, steps: int, watch: Sequence[Watch] = ()) -> State:
     """Play until `state.now.step` is `steps`, or until a watcher raises `Stop`."""
+    first, waiting = state.now.step, set[str]()
     with torch.random.fork_rng(devices=_gpus(engine)):  # the caller's generators are not ours to move
         while state.now.step < steps:
             engine.needs = _needs(state, watch)
+            waiting |= {turn.player for turn in state.turns if turn.when(state.now)}
             reports = state.dynamics(state, engine, data)
+            _refuse_idle(state, engine, reports, waiting if state.now.step == first + PATIENCE else set())
             state.now = state.now._replace(step=state.now.step + 1, play=0)
             state.average()
             for when, do in watch:
                 if when(state.now):
                     do(state, reports)
     return state
+
+
+def _refuse_idle(state: State, engine: Engine, reports: Any, waiting: set[str]) -> None:
+    """InputError for a dynamics that does not report, or under which a player whose turn it was never moved."""
+    who = f"dynamics {name_of(state.dynamics)!r}"
+    if not isinstance(reports, dict):
+        raise InputError(f"{who} gave {said(reports)}; a round has to return {{turn's name: its Report}}")
+    if idle := sorted(waiting - engine.moved):
+        raise InputError(
+            f"{who} moved {', '.join(map(repr, idle))} in none of {PATIENCE + 1} rounds, though turns were due; move a "
+            "player with engine.move(state, player, gradient)"
+        )
 
 
 def _needs(state: State, watch: Iterable[Watch]) -> frozenset[str]:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from gantlet.core.critics import Adversarial, Critics, Evidence
 from gantlet.core.game import Spec
+from gantlet.core.registry import trick
 from gantlet.core.when import Now
 
 Given = tuple[Tensor, ...]
@@ -85,3 +86,6 @@ class Trick(nn.Module):
 
     def observe(self, real: Tensor, fake: Tensor, now: Now) -> None:
         """Look at a first critic's logits in its own turn, without a graph: how ADA learns of overfitting."""
+
+
+trick.makes = Trick

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gantlet.core.critics import Adversarial, Critics, Evidence, Verdict
 from gantlet.core.errors import InputError, nearest
 from gantlet.core.game import Batch, Loss, Spec
+from gantlet.core.making import hooks, one_number, takes
 from gantlet.core.noise import normal
 from gantlet.core.registry import part_of, parts_of
 from gantlet.core.trick import Trick
@@ -137,7 +138,7 @@ class Arena(nn.Module):
         pair = self.pairs[name]
         judges = [trick for _, trick in self.ordered if type(trick).labels is not Trick.labels]
         if not judges:
-            return pair.d(real.logits, fake.logits)
+            return one_number(pair.d(real.logits, fake.logits), f"adversarial of {name}: d(real, fake)")
         assert pair.as_real is not None and pair.as_fake is not None  # a trick that labels refuses other pairs
         on_real, on_fake = real.logits.new_ones(len(real.logits)), fake.logits.new_zeros(len(fake.logits))
         first = seen.now.first * len(on_real) // len(seen.real)  # fewer rows where samples are packed
@@ -170,7 +171,7 @@ class Arena(nn.Module):
             rows = trick.chosen(on_fake, now)
             if rows is not None:
                 on_fake, on_real = on_fake[rows], None if on_real is None else on_real[rows]
-        return pair.g(on_fake, on_real)
+        return one_number(pair.g(on_fake, on_real), f"adversarial of {name}: g(fake, real)")
 
     def _penalised(self, seen: Evidence, now: Now, side: Callable[[Penalty], Any]) -> dict[str, Tensor]:
         """Each due penalty's term; critics' terms get a float32 forward of their own where slopes would be wrong."""
@@ -179,8 +180,11 @@ class Arena(nn.Module):
             with torch.autocast(seen.real.device.type, enabled=False):
                 more = {"z": seen.z, "G": seen.G}
                 exact = evidence(seen.critics, seen.real.float(), seen.fake.float(), seen.given, now, **more)
-                return {label: p.every * self.factor(label) * side(p)(exact) for label, p in due.items()}
-        return {label: p.every * self.factor(label) * side(p)(seen) for label, p in due.items()}
+                return {label: self._term(label, p, side(p)(exact)) for label, p in due.items()}
+        return {label: self._term(label, p, side(p)(seen)) for label, p in due.items()}
+
+    def _term(self, label: str, penalty: Penalty, value: Tensor) -> Tensor:
+        return penalty.every * self.factor(label) * one_number(value, f"penalties.{label}")
 
     def factor(self, label: str) -> Tensor:
         """What a penalty's term is multiplied by, a 0-d buffer that is 1 until somebody writes it."""
@@ -234,15 +238,24 @@ def _refuse_labels(penalties: Mapping[str, Any] | None, tricks: Mapping[str, Any
 
 def _pair(part: Any) -> Adversarial:
     found = part_of("adversarial", part)
-    return found if isinstance(found, Adversarial) else found()
+    pair: Adversarial = found if isinstance(found, Adversarial) else found()
+    takes(pair.d, 2, "adversarial: d(real, fake)")
+    takes(pair.g, 2, "adversarial: g(fake, real)")
+    return pair
 
 
 def _penalty(part: Any) -> Penalty:
-    return part if isinstance(part, Penalty) else part()
+    penalty: Penalty = part if isinstance(part, Penalty) else part()
+    for term in (penalty.term, penalty.g_term):
+        if term is not None:
+            takes(term, 1, "a penalty's term(evidence)")
+    return penalty
 
 
 def _trick(part: Any) -> Trick:
-    return part if isinstance(part, Trick) else part()
+    trick: Trick = part if isinstance(part, Trick) else part()
+    hooks(trick, Trick, f"trick {type(trick).__name__}")
+    return trick
 
 
 def _key(name: str) -> str:
@@ -258,6 +271,8 @@ def built(kind: str, part: Any, spec: Spec) -> nn.Module:
     if isinstance(part, nn.Module):
         return part
     made: nn.Module = part_of(kind, part)(spec)
+    if kind == "generator" and not isinstance(getattr(made, "z_dim", None), int):
+        raise InputError(f"generator {type(made).__name__}: it has to say z_dim, the width of its latents (an int)")
     return made
 
 

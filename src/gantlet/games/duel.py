@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
+from gantlet.core.errors import InputError
 from gantlet.core.game import Batch, Game, Loss, Turn
 from gantlet.core.when import Now
 from gantlet.games.arena import Arena, Played
@@ -51,7 +52,11 @@ class Duel(Game, ABC):
         return [self.G, *self.arena.stagers]
 
     def stage(self, batch: Batch, now: Now) -> Played:
-        return self.arena.scene(with_labels(batch) if self.labelled else batch, now, self.G, self.z_dim)
+        scene = self.arena.scene(with_labels(batch) if self.labelled else batch, now, self.G, self.z_dim)
+        if scene.fake.shape[1:] != scene.real.shape[1:]:
+            made, wanted = (list(x.shape[1:]) for x in (scene.fake, scene.real))
+            raise InputError(f"G makes samples of shape {made}; those of the data are {wanted}")
+        return scene
 
     def classes_of(self, z: Tensor) -> Tensor | None:
         return self.G.classes_of(z) if isinstance(self.G, Labelled) else None

@@ -35,6 +35,9 @@ class Penalty(NamedTuple):
         return now.step % self.every == 0
 
 
+penalty.makes = Penalty
+
+
 def slopes(verdict: Verdict, x: Tensor) -> Tensor:
     """d D(x) / d x, [rows of logits, d]; of a patch map or sequence, its mean per row is differentiated.
 

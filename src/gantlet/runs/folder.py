@@ -55,6 +55,18 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"{self.path}: cannot be made: {error.strerror}; choose another --out") from error
 
+    def unmake(self) -> None:
+        """Take away a run that never made a step; whatever is not empty stays, run.yaml with it."""
+        logs = [path for path in (self.log, self.vitals, self.actions) if path.is_file()]
+        folders = [path for path in (self.samples, self.state) if path.is_dir()]
+        if any(path.stat().st_size for path in logs) or any(any(path.iterdir()) for path in folders):
+            return
+        for path in [*logs, self.yaml]:
+            path.unlink()
+        for path in [*folders, self.path]:
+            if not any(path.iterdir()):
+                path.rmdir()
+
     @classmethod
     def existing(cls, path: str | Path) -> RunFolder:
         """A folder that holds a run (its run.yaml may be named instead)."""

@@ -159,6 +159,8 @@ class Session:
         except NonFiniteError as error:
             raise NonFiniteError(f"{error}\n{self._last_good()}") from error
         except Exception as error:
+            if not self.state.now.step and self.engine.ranks.first:
+                self.folder.unmake()  # it holds nothing, and would be in the way of the command that is put right
             if not out_of_memory(error):
                 raise
             traceback.clear_frames(error.__traceback__)  # which hold the step that was too big
