@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import helpers  # noqa: F401 (importing registers)
-from gantlet.core import registry
+from gantlet.core import leaves, registry
 from gantlet.core.errors import InputError
+from gantlet.core.leaves import scheduled
 from gantlet.core.recipe import SCHEMA
 from gantlet.core.registry import KINDS, REQUIRED, check, check_option
 
@@ -49,15 +50,15 @@ def test_a_default_checks_to_itself(option: registry.Option) -> None:
     if option.slot:
         assert value["use"] == default["use"]
     else:
-        assert value == registry._plain(default)
-        assert type(value) is type(registry._plain(default))
+        assert value == leaves._plain(default)
+        assert type(value) is type(leaves._plain(default))
 
 
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.values[0].slot is None])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), ".nan", "-inf", "1e999", object(), [[None]]])
 def test_no_number_is_endless_and_nothing_strange_is_a_number(option: registry.Option, bad: object) -> None:
     """NaN, infinities (also as text) and objects are refused, by their path."""
-    if isinstance(bad, str) and registry._mentions(option.hint, str):
+    if isinstance(bad, str) and leaves._mentions(option.hint, str):
         pytest.skip("any text is text")
     value, faults = check_option(option, bad, "a.path")
     assert len(faults) == 1
@@ -65,7 +66,7 @@ def test_no_number_is_endless_and_nothing_strange_is_a_number(option: registry.O
     assert value is None
 
 
-@pytest.mark.parametrize("option", [o for o in OPTIONS if not registry._mentions(o.values[0].hint, bool)])
+@pytest.mark.parametrize("option", [o for o in OPTIONS if not leaves._mentions(o.values[0].hint, bool)])
 def test_a_yes_is_not_a_number(option: registry.Option) -> None:
     for bad in (True, [True, 2]) if option.slot is None else (True,):
         assert check_option(option, bad, "here")[1]
@@ -80,6 +81,23 @@ def test_whole_options_refuse_fractions_and_take_whole_text() -> None:
     for name in ("batch", "steps", "seed", "micro_batch", "size"):
         assert check_option(SCHEMA[name], 8.5, name)[1]
         assert check_option(SCHEMA[name], "8", name) == (8, [])
+
+
+SCHEDULED = [o for o in OPTIONS if scheduled(o.values[0].hint)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("option", SCHEDULED)
+def test_a_schedule_is_held_to_what_a_number_is_held_to(option: registry.Option) -> None:
+    """Its ends lie within the option's bounds, whichever schedule it is."""
+    assert check_option(option, {"use": "linear", "start": 0.4, "end": 0.1}, "x")[1] == []
+    refused = [v for v in (-1.0, 7.0) if check_option(option, v, "x")[1]]
+    assert refused  # no option that may be a schedule takes every number
+    for value in refused:
+        for tree in ({"use": "linear", "start": value, "end": 0.1}, {"use": "cosine", "start": 0.1, "end": value},
+                     {"use": "constant", "value": value}, {"use": "drop", "start": value}):  # fmt: skip
+            faults = check_option(option, tree, "x")[1]
+            assert faults and all(fault.startswith(("x.start:", "x.end:", "x.value:")) for fault in faults), tree
+    assert check_option(option, {"use": "drop", "start": 0.4, "factor": -1}, "x")[1]
 
 
 def test_unknown_parts_answer_with_the_nearest() -> None:

@@ -58,7 +58,7 @@ def test_a_schedule_may_begin_after_a_share_of_the_steps(schedule: Any) -> None:
         assert shared == counted and shared[2 * steps // 5] == 1 and shared[steps] == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("after", [-1, -0.1, 1.5])
+@pytest.mark.parametrize("after", [-1, -0.1, 1.0, 1.5])
 def test_a_schedule_begins_at_a_step_or_after_a_share(after: float) -> None:
     with pytest.raises(InputError, match="after"):
         recipe("mlp").override(f"players.G.lr={{use: exponential, start: 1e-3, after: {after}}}")

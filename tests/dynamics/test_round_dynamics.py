@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+import gantlet
 from gantlet.core import registry
 from gantlet.core.engine import Engine
 from gantlet.core.errors import InputError, NonFiniteError
 from gantlet.core.game import Batch, Game, Loss, Turn
+from gantlet.core.recipe import recipe
 from gantlet.core.state import State
 from gantlet.core.train import train
 from gantlet.dynamics.unrolled import RULES, plain
@@ -125,3 +129,27 @@ def test_statistics_of_a_critic_that_will_never_be_are_dropped() -> None:
     far, near = (play("dcgan", "dynamics=unrolled", f"dynamics.lr={lr}").run(1).state.game for lr in ("100", "1e-6"))
     for (name, a), b in zip(far.named_buffers(), near.buffers()):
         assert torch.equal(a, b), name
+
+
+def test_unrolled_steps_ahead_are_those_its_opponent_takes_when_a_knob_was_turned() -> None:
+    """G's loss, one step ahead, is its loss after D's own step, also at a tenth of D's rate."""
+    for factor in (1.0, 0.1):
+        made = play("mlp", "dynamics=unrolled", "dynamics.k=1", data=Rows(dtype=torch.float64))
+        made.state.players["D"].factor = factor
+        ahead = made.step()["G"].terms["G"]
+        fresh = play("mlp", "dynamics=alternating", data=Rows(dtype=torch.float64))
+        fresh.state.players["D"].factor = factor
+        batch, now = fresh.engine.draw(fresh.state, fresh.data)
+        d, g = fresh.state.turns
+        fresh.engine.move(fresh.state, "D", fresh.engine.gradient(fresh.state, d, batch, now))
+        after = fresh.engine.gradient(fresh.state, g, batch, now).report.terms["G"]
+        assert float(ahead) == pytest.approx(float(after), rel=1e-5)
+
+
+def test_a_lookahead_longer_than_the_training_is_refused(tmp_path: Path) -> None:
+    """What is sampled and saved are the slow weights, which would never have moved."""
+    wanted = recipe("mlp").override("dynamics=lookahead", "dynamics.k=9", "data=toy:ring", "doctor=0")
+    with pytest.raises(InputError, match="'lookahead' comes to rest at none of 8 steps"):
+        gantlet.train(wanted, steps=8, out=tmp_path / "short")
+    assert not (tmp_path / "short").exists()
+    assert gantlet.train(wanted, steps=9, out=tmp_path / "enough").step == 9

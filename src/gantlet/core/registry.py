@@ -8,19 +8,14 @@ the part's name unless it says `use`. Checking collects every fault and answers 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from types import NoneType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
-
 from gantlet.core.errors import InputError, nearest
+from gantlet.core.leaves import leaf, scheduled
 from gantlet.core.making import make
-from gantlet.core.when import Schedule
 
 F = TypeVar("F", bound=Callable[..., Any])
 Tree = dict[str, Any]  # JSON-able
@@ -90,12 +85,6 @@ def _options(fn: Callable[..., Any]) -> dict[str, Option]:
 def _slot(hint: Any) -> Slot | None:
     marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
     return next((m for m in marks if isinstance(m, Slot)), None)
-
-
-def scheduled(hint: Any) -> bool:
-    """May this option be a schedule? (Its hint is, or contains, `Schedule`.)"""
-    parts = set(get_args(Schedule))
-    return parts <= set(get_args(hint)) if get_origin(hint) is not Annotated else scheduled(get_args(hint)[0])
 
 
 class Kind:
@@ -199,8 +188,9 @@ def check_option(option: Option, value: Any, path: str) -> tuple[Any, list[str]]
     slot = option.slot
     if slot is None:
         if scheduled(option.hint) and _is_part(value):
-            return check("schedule", value, path)
-        return _leaf(option.hint, value, path)
+            tree, faults = check("schedule", value, path)
+            return tree, faults or _ends(option.hint, tree, path)
+        return leaf(option.hint, value, path)
     if value is None and (slot.optional or slot.many):
         return ({} if slot.many else None), []
     if not slot.many:
@@ -222,64 +212,18 @@ def _many(slot: Slot, value: Any, path: str) -> tuple[Tree, list[str]]:
     return tree, faults
 
 
+def _ends(hint: Any, tree: Tree, path: str) -> list[str]:
+    """Faults of the numbers a schedule goes between: they are held to what the option holds a number to."""
+    named = [name for name in ("value", "start", "end") if name in tree]
+    return [fault for name in named for fault in leaf(hint, tree[name], _join(path, name))[1]]
+
+
 def _is_part(value: Any) -> bool:
     return isinstance(value, Mapping) or (isinstance(value, str) and value in KINDS["schedule"].parts)
 
 
 def _join(path: str, name: Any) -> str:
     return f"{path}.{name}" if path else str(name)
-
-
-@cache
-def _adapter(hint: Any) -> TypeAdapter[Any]:
-    try:
-        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except PydanticUserError:  # the type carries a configuration of its own
-        return TypeAdapter(hint)
-
-
-def _leaf(hint: Any, value: Any, path: str) -> tuple[Any, list[str]]:
-    hint = float if hint == Schedule else _without_schedule(hint)
-    if any(isinstance(leaf, bool) for leaf in _leaves(value)) and not _mentions(hint, bool):
-        return None, [f"{path}: {value} is a yes or no, a {_say_type(hint)} is wanted"]
-    endless = [f"{path}: {value} is not a finite number"]
-    try:
-        checked = _plain(_adapter(hint).validate_python(value))
-    except ValidationError as error:
-        message = error.errors()[0]["msg"]
-        return None, endless if _endless(value) else [f"{path}: {value!r}: {message[0].lower()}{message[1:]}"]
-    return (None, endless) if _endless(checked) else (checked, [])  # `1e999` only overflows when it is read
-
-
-def _leaves(value: Any) -> list[Any]:
-    return [leaf for v in value for leaf in _leaves(v)] if isinstance(value, list | tuple) else [value]
-
-
-def _endless(value: Any) -> bool:
-    return any(isinstance(leaf, float) and not math.isfinite(leaf) for leaf in _leaves(value))
-
-
-def _without_schedule(hint: Any) -> Any:
-    """The plain-number side of a hint that also allows a schedule."""
-    if not scheduled(hint):
-        return hint
-    if get_origin(hint) is Annotated:
-        inner, *marks = get_args(hint)
-        return Annotated[(_without_schedule(inner), *marks)]
-    return float | None if NoneType in get_args(hint) else float
-
-
-def _mentions(hint: Any, wanted: type) -> bool:
-    return hint is wanted or hint is Any or any(_mentions(a, wanted) for a in get_args(hint) if a is not hint)
-
-
-def _say_type(hint: Any) -> str:
-    return {int: "whole number", float: "number", str: "text"}.get(hint, "value of another type")
-
-
-def _plain(value: Any) -> Any:
-    """Tuples to lists: what YAML and JSON give back."""
-    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
 
 
 # ---- binding ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from gantlet.core.when import Now
 
 Steps = Annotated[int, Field(ge=1)] | None
 Above = Annotated[float, Field(gt=0)]
-After = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
+Factor = Annotated[float, Field(ge=0)]
+After = Annotated[int, Field(ge=0, strict=True)] | Annotated[float, Field(ge=0, lt=1)]
 
 
 def _share(now: Now, after: int | float, steps: int | None) -> float:
@@ -50,6 +51,8 @@ def exponential(now: Now, *, start: Above, end: Above = 1e-3, after: After = 0, 
 
 
 @schedule
-def drop(now: Now, *, start: float, factor: float = 0.1, every: Annotated[int, Field(ge=1)] = 10_000) -> float:
+def drop(
+    now: Now, *, start: float, factor: Annotated[float, Field(ge=0)] = 0.1, every: Annotated[int, Field(ge=1)] = 10_000
+) -> float:
     """start times factor to the number of whole periods gone by."""
     return float(start * factor ** (now.step // every))

@@ -17,7 +17,7 @@ from gantlet.core.gradients import Gradient, add
 from gantlet.core.optimizers import Player, within
 from gantlet.core.registry import dynamics
 from gantlet.core.state import State
-from gantlet.core.when import Now, at
+from gantlet.core.when import Now
 
 Values = dict[nn.Parameter, Tensor]
 
@@ -96,7 +96,7 @@ class Unrolled(Dynamics):
         if not others:
             return engine.gradient(state, turn, batch, now)
         opponent = state.players[others[0].player]
-        step = RULES.get(type(opponent.opt), plain)(opponent, self.lr or at(opponent.lr, now))
+        step = RULES.get(type(opponent.opt), plain)(opponent, self.lr or opponent.rate(now))
         values: Values = {w: w for w in opponent.weights}
         for _ in range(self.k):
             grads: list[Tensor | None] = [None] * len(opponent.weights)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gantlet.core import registry
+from gantlet.core.dynamics import name_of
 from gantlet.core.engine import Engine
 from gantlet.core.errors import InputError
 from gantlet.core.game import Game, Spec
@@ -17,6 +18,7 @@ from gantlet.core.noise import key_of
 from gantlet.core.recipe import Recipe
 from gantlet.core.state import State
 from gantlet.core.train import train
+from gantlet.core.when import Now
 from gantlet.data import Dataset, Stream
 from gantlet.data.few import FewLabels, played_few
 
@@ -118,6 +120,11 @@ def build(
         seed=tree["seed"],
     )
     engine.settle(state)
+    if not any(state.dynamics.settled(Now(step=step)) for step in range(1, steps + 1)):
+        raise InputError(
+            f"dynamics {name_of(state.dynamics)!r} comes to rest at none of {steps:,} steps, and what is sampled and saved "
+            "are its rests: the model would stay as it began; use a smaller dynamics.k, or more steps"
+        )
     return state, engine
 
 
