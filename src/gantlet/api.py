@@ -30,6 +30,7 @@ from gantlet.core.recipe import recipe as _recipe
 from gantlet.core.registry import use
 from gantlet.core.train import Watch
 from gantlet.data import Dataset, open_source
+from gantlet.data.columns import columns_of
 from gantlet.data.source import KNOWN, split_of
 from gantlet.doctor import Diagnosis
 from gantlet.metrics import EvaluationReport
@@ -81,6 +82,8 @@ def train(
     if players is not None:
         given["players"] = dict(players)
     game = what if isinstance(what, Game) else None
+    if isinstance(what, type):
+        raise InputError(f"{what.__name__} is a class; give an object of it: {what.__name__}(...)")
     if resume and start is not None:
         raise InputError("resume: a run goes on with its own weights; leave --from (start=) out, or begin another run")
     if resume:
@@ -100,7 +103,13 @@ def _begun(
     base = base_recipe(what) if game is None else Recipe(type(game).__name__.lower(), _code_tree(game))
     wanted = base.override(*changes, **values)
     folder = _new_folder(out, wanted.name, ranks)
+    if isinstance(what, str | Path) and str(what) not in registry.recipe.parts and ranks.first:
+        show.say(
+            f"a new run in {folder.path} with the settings of {what}; to go on with a run, add --resume (resume=True)"
+        )
     dataset = ranks.first_alone(lambda: opened(wanted, data, show.say))
+    for warning in _scales(dataset) if ranks.first else []:
+        show.warn(f"data: {warning}")
     if base.name == "auto" and not base.why:  # a run.yaml of `auto` has been decided
         wanted, dataset = auto_for(dataset, place, *changes, data=data, ranks=ranks, say=show.say, **values)
     wanted = wanted.override(data=_named(data, wanted))
@@ -110,6 +119,12 @@ def _begun(
     if start is None:
         return Session.new(wanted, dataset, folder, device=place, show=show, game=game, changes=said)
     return transfer.begun(start, wanted, dataset, folder, device=place, show=show, game=game, changes=said)
+
+
+def _scales(dataset: Dataset) -> list[str]:
+    """What is wrong with the columns of points, before anything is trained on them."""
+    points = len(dataset.spec.shape) == 1
+    return columns_of(lambda i: dataset.read(torch.from_numpy(i)).numpy(), len(dataset)).warnings() if points else []
 
 
 def _new_folder(out: str | Path | None, recipe: str, ranks: Ranks) -> RunFolder:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gantlet.core.errors import InputError
-from gantlet.core.recipe import Recipe, read_yaml, recipe
+from gantlet.core import registry
+from gantlet.core.errors import ALSO, InputError
+from gantlet.core.recipe import SCHEMA, Recipe, read_yaml, recipe
 from helpers import RECIPES
 
 
@@ -177,3 +178,52 @@ def test_powers_of_ten_are_numbers_where_a_schedule_stood() -> None:
     """YAML takes 1e-3 for text, which would be the name of a schedule."""
     made = recipe("small").override("players.G.lr=1e-3", "players.D.lr=2E-4")
     assert (made["players.G.lr"], made["players.D.lr"]) == (1e-3, 2e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("lr=1e-4", "it is players.D.lr and players.G.lr"),
+        ("players.lr=1e-4", "no player is named 'lr'; it is players.D.lr and players.G.lr"),
+        ("clip_norm=null", "it is players.D.clip_norm and players.G.clip_norm"),
+        ("loss=hinge", "here that is adversarial"),
+        ("learning_rate=1", "here that is players.G.lr and players.D.lr"),
+        ("adversarial=wgan", "no adversarial named 'wgan'; here that is wasserstein"),
+        ("average=none", "to leave it out write null"),
+        ("qqq=1", r"known: D, G, .* \(all of them: gantlet show mlp\)"),
+    ],
+)
+def test_what_others_call_otherwise_is_told_where_it_is(change: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        recipe("mlp").override(change)
+
+
+def test_names_of_others_lead_to_parts_there_are() -> None:
+    for kind, names in ALSO.items():
+        if kind != "option":
+            assert set(names.values()) <= set(registry.KINDS[kind].parts), kind
+            assert not set(names) & set(registry.KINDS[kind].parts), kind
+    known = {*SCHEMA, *recipe("mlp").tree["game"]}
+    assert all(part.split(".")[0] in known for way in ALSO["option"].values() for part in way.split(" and "))
+
+
+def test_a_schedule_starts_where_the_number_stood() -> None:
+    made, rate = recipe("mlp"), recipe("mlp")["players.G.lr"]
+    for change in ("players.G.lr=cosine", "players.G.lr={use: cosine}", "players.G.lr={use: cosine, end: 0.0}"):
+        assert made.override(change)["players.G.lr.start"] == rate
+    assert made.override("players.G.lr={use: cosine, start: 0.5}")["players.G.lr.start"] == 0.5
+    assert made.override("penalties.r1.gamma=2").override("penalties.r1.gamma=linear")["penalties.r1.gamma.start"] == 2
+
+
+def test_some_options_of_some_players_leave_the_others_as_they_were() -> None:
+    made = recipe("mlp").override("players.D.lr=0.5", "players.G.beta1=0.3")
+    changed = made.override(players={"G": {"lr": 0.25}})
+    assert changed["players.D"] == made["players.D"] and changed["players.G.beta1"] == 0.3
+    assert changed["players.G.lr"] == 0.25
+    fresh = made.override(players={"G": {"use": "adam", "lr": 0.25}})["players.G"]  # a part that is named begins anew
+    assert fresh == registry.check("optimizer", {"use": "adam", "lr": 0.25})[0]
+
+
+def test_changes_are_texts() -> None:
+    with pytest.raises(InputError, match="each an argument of its own; this is"):
+        recipe("mlp").override(["adversarial=hinge"])  # type: ignore[arg-type]

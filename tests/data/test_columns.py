@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gantlet.data import describe
+from gantlet.core.errors import InputError
+from gantlet.data import describe, open_source
 from gantlet.data.columns import BLOCK, columns_of
 from gantlet.data.dataset import Array
 
@@ -40,15 +41,21 @@ def test_the_warning_names_the_column_and_the_numbers() -> None:
     assert "far from 1" in seen(X * 1000)[0]
 
 
-def test_constant_columns_and_rows_that_are_no_numbers() -> None:
+def test_a_constant_column_is_named() -> None:
     x = np.float32(X)
     x[:, 1] = 0.1
-    x[[3, 5000], 0] = np.nan, np.inf
-    assert seen(x) == [
-        "2 rows hold NaN or infinity: leave them out",
-        "column 1 (the first is 0) has one value alone: leave it out",
-    ]
-    assert seen(np.full((5, 2), np.nan)) == ["5 rows hold NaN or infinity: leave them out"]
+    assert seen(x) == ["column 1 (the first is 0) has one value alone: leave it out"]
+
+
+def test_points_that_are_no_numbers_are_refused_with_their_place() -> None:
+    x = np.float32(np.tile(X, (1 + 70_000 // len(X), 1)))
+    x[[3, 69_000], 0] = np.nan, np.inf
+    for given, place in (
+        (x, "row 3, column 0 .both from 0. is nan"),
+        (x[4:], "row 68,996, column 0 .both from 0. is inf"),
+    ):
+        with pytest.raises(InputError, match=f"points must be finite; {place}; . of .* leave them out"):
+            open_source(given)
 
 
 @pytest.mark.parametrize("toy", ["toy:ring", "toy:grid", "toy:swissroll"])

@@ -189,3 +189,20 @@ def test_sizes_that_differ_between_splits_are_named(tmp_path: Path, said: list[s
     assert any("2 sizes" in line for line in said)
     np.savez(tmp_path / "a.npz", x_train=noise((5, 8, 8)), x_test=noise((5, 9, 9)))
     refused(tmp_path / "a.npz", "its arrays differ in shape")
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        (torch.utils.data.TensorDataset(torch.zeros(9, 2)), "a TensorDataset is no source; give a path, a tensor"),
+        ([["a", 1.0]], "this list is no array of numbers"),
+        (3, "an int is no source"),
+    ],
+)
+def test_what_is_no_source_is_refused_by_its_type(given: Any, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        open_source(given)
+
+
+def test_numbers_in_lists_are_points() -> None:
+    assert open_source([[1, 2], [3, 4]] * 40).spec.shape == (2,)

@@ -85,6 +85,8 @@ class Recipe:
         pairs: list[tuple[str, Any]] = []
         faults = []
         for change in changes:
+            if not isinstance(change, str):
+                raise InputError(f"a change is text, `path=value`, each an argument of its own; this is {change!r}")
             path, sign, text = change.partition("=")
             if sign:
                 pairs.append((path.strip(), _value(text)))
@@ -179,12 +181,45 @@ def _route(path: str, tree: Tree) -> list[str]:
     return ["game", *keys] if inside else keys
 
 
+def _places(tree: Any, name: str, path: str = "") -> list[str]:
+    """Where in the tree an option of this name stands, as one writes it."""
+    found = []
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        here = f"{path}.{key}" if path else str(key)
+        found += [here.removeprefix("game.")] * (key == name) + _places(value, name, here)
+    return found
+
+
+def _begun(value: Any, standing: float) -> Any:
+    """A schedule that does not say where it starts starts at the number that stood there."""
+    name = value if isinstance(value, str) else value.get("use") if isinstance(value, Mapping) else None
+    part = registry.schedule.parts.get(name) if isinstance(name, str) else None
+    if part is None or "start" not in part.options:
+        return value
+    return {"use": name, "start": standing, **(value if isinstance(value, Mapping) else {})}
+
+
+def _joined(was: Any, given: Any) -> Any:
+    """A part some of whose options are given; one that is named begins with its own defaults."""
+    some = isinstance(was, dict) and isinstance(given, Mapping) and "use" not in given
+    return {**was, **given} if some else given
+
+
 def _put(tree: Tree, path: str, value: Any, name: str) -> list[str]:
     """Set one path in place; the faults that only its spelling can show."""
     keys = _route(path, tree)
     if keys[0] not in SCHEMA:
         known: Iterable[str] = [*SCHEMA, *(k for k in tree["game"] if k != "use")]
-        return [f"{path}: recipe {name!r} has no option {keys[0]!r}; {nearest(keys[0], known)}"]
+        there = _places(tree, keys[-1])
+        way = f"it is {' and '.join(there)}" if there else nearest(keys[0], known, "option").rstrip("., ")
+        return [f"{path}: recipe {name!r} has no option {keys[0]!r}; {way} (all of them: gantlet show {name})"]
+    if keys == ["players"] and isinstance(value, Mapping):
+        value = {k: _joined(tree["players"].get(k), v) for k, v in value.items()}
+        value = (
+            {**tree["players"], **value} if value.keys() <= tree["players"].keys() else value
+        )  # the game says who plays
+    if keys[0] == "players" and len(keys) == 2 and keys[1] not in tree["players"] and (there := _places(tree, keys[1])):
+        return [f"{path}: no player is named {keys[1]!r}; it is {' and '.join(there)}"]
     if keys[-1] == "use" and len(keys) > 1:  # another part: it has options of its own
         keys, value = keys[:-1], {"use": value}
     inner = tree
@@ -200,6 +235,8 @@ def _put(tree: Tree, path: str, value: Any, name: str) -> list[str]:
         inner[key] = below
         inner = below
     named = isinstance(value, str) and not _POWER.fullmatch(value)
+    if isinstance(standing := inner.get(keys[-1]), int | float) and not isinstance(standing, bool):
+        value = _begun(value, standing)
     if keys[-1] in inner and isinstance(inner[keys[-1]], dict) and named:
         value = {"use": value}  # another part with its own defaults
     inner[keys[-1]] = value

@@ -157,7 +157,7 @@ def check(kind: str, data: Any, path: str = "", default: Tree | None = None) -> 
     if not isinstance(name, str):
         return {}, [f"{path or kind}: say which {kind} to use; {nearest('', KINDS[kind].parts)}"]
     if name not in KINDS[kind].parts:
-        return {}, [f"{path + ': ' if path else ''}no {kind} named {name!r}; {nearest(name, KINDS[kind].parts)}"]
+        return {}, [f"{path + ': ' if path else ''}no {kind} named {name!r}; {nearest(name, KINDS[kind].parts, kind)}"]
     given = {k: v for k, v in data.items() if k != "use"}
     if default and "use" not in data:
         given = {**{k: v for k, v in default.items() if k != "use"}, **given}
@@ -256,6 +256,8 @@ def part_of(kind: str, value: Any) -> Any:
 def parts_of(kind: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
     """The same for an ordered map of parts; a label is the part's name unless it says `use`."""
     found = {}
+    if values is not None and not isinstance(values, Mapping):
+        raise InputError(f"{KINDS[kind].plural}: {values!r} is not a map; give label: options, such as {{'r1': {{}}}}")
     for label, value in (values or {}).items():
         found[label] = part_of(kind, {"use": label, **value} if isinstance(value, Mapping) else value)
     return found

@@ -19,11 +19,10 @@ STANDARDISED = "standardise each column, x = (x - x.mean(0)) / x.std(0), and tak
 
 
 class Columns(NamedTuple):
-    """Of each column, over rows that are finite; of a constant one the deviation is 0."""
+    """Of each column; of a constant one the deviation is 0."""
 
     means: list[float]
     deviations: list[float]
-    not_finite: int = 0  # rows that hold NaN or infinity
 
     def said(self) -> str:
         """Mean and deviation of the first columns."""
@@ -32,9 +31,8 @@ class Columns(NamedTuple):
 
     def warnings(self, way: str = STANDARDISED) -> list[str]:
         """What is likely to go wrong, with the way out."""
-        found = [f"{self.not_finite:,} rows hold NaN or infinity: leave them out"] * (self.not_finite > 0)
         still = [i for i, deviation in enumerate(self.deviations) if deviation == 0]
-        found += [f"column {_listed(still)} (the first is 0) has one value alone: leave it out"] * bool(still)
+        found = [f"column {_listed(still)} (the first is 0) has one value alone: leave it out"] * bool(still)
         unlike = self._unlike()
         return found + [f"{unlike}: training on such points often collapses; {way}"] * bool(unlike)
 
@@ -53,23 +51,15 @@ class Columns(NamedTuple):
 
 def columns_of(take: Callable[[Array], Array], count: int) -> Columns:
     """Of rows 0 .. count - 1 of points, which `take` reads by number."""
-    shift: Array | None = None  # near the mean, so that squares lose no digits
-    total = squares = np.zeros(1)
-    kept = 0
+    shift = take(np.arange(min(BLOCK, count))).astype(np.float64).mean(0)  # near the mean: squares lose no digits
+    total = squares = np.zeros_like(shift)
     for first in range(0, count, BLOCK):
         rows = take(np.arange(first, min(first + BLOCK, count))).astype(np.float64)
-        rows = rows[np.isfinite(rows).all(1)]
-        if not len(rows):
-            continue
-        shift = rows.mean(0) if shift is None else shift
         total, squares = total + (rows - shift).sum(0), squares + ((rows - shift) ** 2).sum(0)
-        kept += len(rows)
-    if shift is None:
-        return Columns([], [], count)
-    rest = total / kept
-    means, deviations = shift + rest, np.sqrt(np.maximum(squares / kept - rest**2, 0))
+    rest = total / count
+    means, deviations = shift + rest, np.sqrt(np.maximum(squares / count - rest**2, 0))
     deviations[deviations < EVEN * np.abs(means)] = 0
-    return Columns(means.tolist(), deviations.tolist(), count - kept)
+    return Columns(means.tolist(), deviations.tolist())
 
 
 def _listed(columns: list[int]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
 
 from gantlet.core.errors import InputError, nearest
+from gantlet.core.making import said
 from gantlet.data import arrays, containers, tables
 from gantlet.data.containers import Container
 from gantlet.data.dataset import Array, Dataset
@@ -162,11 +163,18 @@ def open_source(
     can mend.
     """
     request = Request(tuple(size) if isinstance(size, list) else size, channels, fit, bad_files)
+    if isinstance(source, list | tuple):
+        source = _rows_of(source)
     if isinstance(source, Dataset):
         return _as_it_is(source, split, request)
     if isinstance(source, Tensor | np.ndarray):
         stack = arrays.tensor(source, say)
         return stack.prepare(request, "the array", say).dataset("the array", split, labels=labels)
+    if not isinstance(source, str | Path):
+        raise InputError(
+            f"data: {said(source)} is no source; give a path, a tensor or array [N, ...] (of a torch data set "
+            "its tensor), or an object of gantlet.data.Dataset"
+        )
     text, named = split_of(str(source))
     split = named or split
     if text.startswith("toy:") and (size or channels):
@@ -175,6 +183,14 @@ def open_source(
         return ToyDataset(str(source), split, parse_toy(text), labels=labels)
     pictures = find(text, say)
     return _ready(pictures, request, text, say).dataset(str(source), split, labels=labels)
+
+
+def _rows_of(rows: list[Any] | tuple[Any, ...]) -> Array:
+    """Numbers in lists as an array."""
+    try:
+        return np.asarray(rows, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"data: this {type(rows).__name__} is no array of numbers: {error}") from error
 
 
 def _ready(pictures: Pictures, request: Request, where: str, say: Say) -> Prepared:

@@ -87,6 +87,7 @@ class Part:
 def arranged(where: str, store: Store, say: Say) -> Store:
     """Rows as [C, H, W] of uint8, uint16 or float32 in -1..1, or as float32 points [d]; InputError otherwise."""
     if len(store.shape) == 2:
+        _refuse_endless(where, store)
         return Arranged(store, store.shape[1:], np.dtype(np.float32), lambda x: x)
     if len(store.shape) not in (3, 4):
         raise InputError(f"{where}: shape {store.shape}; needs [N, H, W], [N, C, H, W], [N, H, W, C] or points [N, d]")
@@ -102,6 +103,25 @@ def arranged(where: str, store: Store, say: Say) -> Store:
         return Arranged(store, store.shape[1:], dtype, lambda x: x)
     _, height, width, channels = store.shape
     return Arranged(store, (channels, height, width), dtype, lambda x: x.transpose(0, 3, 1, 2))
+
+
+BLOCK = 65_536  # rows looked at together
+
+
+def _refuse_endless(where: str, store: Store) -> None:
+    """InputError where a point holds NaN or infinity: one such row makes every weight NaN."""
+    bad, place = 0, None
+    for first in range(0, store.shape[0], BLOCK):
+        rows = store.take(np.arange(first, min(first + BLOCK, store.shape[0])))
+        if rows.dtype.kind in "fc" and not (finite := np.isfinite(rows)).all():
+            row, column = (int(i) for i in np.argwhere(~finite)[0])
+            place = place or f"row {first + row:,}, column {column} (both from 0) is {rows[row, column]}"
+            bad += int((~finite.all(1)).sum())
+    if bad:
+        raise InputError(
+            f"{where}: points must be finite; {place}; {bad:,} of {store.shape[0]:,} rows hold NaN or infinity: leave them "
+            "out, as in x[np.isfinite(x).all(1)]"
+        )
 
 
 def _into_range(low: float, high: float) -> str:
