@@ -14,22 +14,23 @@ PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding=
 GANTLET = str(Path(sys.executable).with_name("gantlet"))
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.S)
-    return str(found)
+FILES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, flags=re.S))
+COMMANDS = "".join(re.findall(r"```bash\n(.*?)```", PAGE, flags=re.S))
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    (tmp_path / "mine.py").write_text(block("python"))
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
     return tmp_path
 
 
 def test_the_page_s_file_and_commands_work(home: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GANTLET_CACHE": str(home / "cache")}
     said = {}
-    for command in block("bash").splitlines():
+    for command in [*COMMANDS.splitlines(), *(f"python {name}" for name in ("from_code.py", "chase.py"))]:
         short = re.sub(r"--steps \d+", "--steps 2", command).replace("gantlet ", f"{GANTLET} ", 1)
+        short = short.replace("python ", f"{sys.executable} ", 1) if short.startswith("python") else short
         done = subprocess.run(short, shell=True, cwd=home, env=environment, capture_output=True, text=True, timeout=250)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         said[command.split()[1]] = done.stdout

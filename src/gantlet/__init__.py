@@ -36,6 +36,8 @@ _HOME = {
     "Evidence": "gantlet.core.critics",
     "Penalty": "gantlet.losses.penalties",
     "Trick": "gantlet.core.trick",
+    "Dynamics": "gantlet.core.dynamics",
+    "Classic": "gantlet.games.classic",
     "Now": "gantlet.core.when",
     "GantletError": "gantlet.core.errors",
     "InputError": "gantlet.core.errors",
@@ -55,6 +57,7 @@ if TYPE_CHECKING:  # `as` the same name: exported on purpose
     from gantlet.core.critics import Critics as Critics
     from gantlet.core.critics import Evidence as Evidence
     from gantlet.core.critics import Verdict as Verdict
+    from gantlet.core.dynamics import Dynamics as Dynamics
     from gantlet.core.errors import GantletError as GantletError
     from gantlet.core.errors import InputError as InputError
     from gantlet.core.game import Batch as Batch
@@ -67,6 +70,7 @@ if TYPE_CHECKING:  # `as` the same name: exported on purpose
     from gantlet.core.trick import Trick as Trick
     from gantlet.core.when import Now as Now
     from gantlet.data import open_source as open_source
+    from gantlet.games.classic import Classic as Classic
     from gantlet.losses.penalties import Penalty as Penalty
 
 
