@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import time
 from collections.abc import Callable
@@ -83,8 +84,17 @@ def code() -> str:
     found = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         if path.name not in SAID:
-            found.update(path.read_bytes())
+            found.update(_meant(path.read_text(encoding="utf-8")).encode())
     return found.hexdigest()[:16]
+
+
+def _meant(source: str) -> str:
+    """A module without its comments and docstrings, which nobody acts on."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return ast.unparse(tree)
 
 
 def facts_of(c: Config, seed: int, arm: str, budget: int, more: Any = None) -> dict[str, Any]:

@@ -71,12 +71,13 @@ def ours() -> Recipe:
     """What the package itself would play: relativistic + R1 + R2 that let go, a generator that can jump, and a critic
     that sees detail far finer than the whole.
 
-    Rate and penalty are held while every mode gets its share, then fall together: what is stable is their ratio (a turn of
-    the game by h f' is damped by h gamma).
+    Instance noise begins as wide as the modes are apart, so that none is missed and each gets its share before they come
+    apart. Rate and penalty are held meanwhile, then fall together: what is stable is their ratio (a turn of the game by
+    h f' is damped by h gamma). AMSGrad, since a rate so high bursts with Adam.
     """
 
-    def falling(start: float, end: float) -> dict[str, Any]:
-        return {"use": "exponential", "start": start, "end": end, "after": 0.4}
+    def falling(start: float, end: float, after: float = 0.4) -> dict[str, Any]:
+        return {"use": "exponential", "start": start, "end": end, "after": after}
 
     gamma = falling(1.0, 0.1)  # smooth while far apart, sharper when near
     return base().override(
@@ -85,8 +86,9 @@ def ours() -> Recipe:
         G=use("mlp", z=16, bits=12, hidden=[128, 128, 128]),
         D=use("fourier", hidden=[128, 128, 128], features=128, scale=2.0),
         penalties={"r1": {"gamma": gamma}, "r2": {"gamma": gamma}},
-        players=adam(falling(2e-3, 1e-4), 0.0, 0.99),  # type: ignore[arg-type]
-        average=use("ema", half_life_images=5_000),
+        tricks={"instance-noise": {"sigma": falling(1.0, 1e-3, after=0.0)}},
+        players=adam(falling(2e-3, 1e-4), 0.0, 0.99, amsgrad=True),  # type: ignore[arg-type]
+        average=use("ema", half_life_images=2_000),
         batch=256,
     )
 

@@ -156,6 +156,16 @@ def test_logits_without_an_order_prove_nobody_strong_or_weak() -> None:
         assert set(of_windows(vitals, about=about).found) == set()
 
 
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [("players.D.lr=0.002", True), ("players.D.amsgrad=true", False), ("players.D={use: amsgrad}", False)],
+)
+def test_steps_of_a_second_moment_that_never_falls_do_not_reinflate(change: str, found: bool) -> None:
+    """They grow as gradients do: the game has become harder, as where noise falls."""
+    vitals = {"D.auc": 0.45, "D.update": [0.06, 0.06, 0.05, 0.05, 0.08, 0.11, 0.14, 0.18], "D.gradient": CALM}
+    assert ("reinflation" in of_windows(vitals, about=with_tree(change)).found) == found
+
+
 def test_few_steps_are_weaker_evidence_of_a_flip() -> None:
     """In 30 steps chance correlates a series with itself by 0.18."""
     flips = {"D.gap.acf1": -0.5, "D.gap.acf2": 0.5}

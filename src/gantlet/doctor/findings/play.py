@@ -113,7 +113,7 @@ def reinflation(
     for turn in (seen.about.critic, seen.about.generator):
         name, slope = f"{turn}.update", f"{turn}.gradient"
         values = since(seen, name, _SETTLED)
-        if len(values) <= windows or not rising(values[-windows:]):
+        if _remembers(seen, player(seen, turn)) or len(values) <= windows or not rising(values[-windows:]):
             continue
         calm = min(
             seen.windows[:-windows], key=lambda w: w.values.get(name, math.inf) if w.last >= _SETTLED else math.inf
@@ -131,6 +131,12 @@ def reinflation(
             )
             return Sign(measures, player(seen, turn))
     return None
+
+
+def _remembers(seen: Seen, name: str) -> bool:
+    """Does this player's second moment never fall? Then its steps grow as gradients do, and not before."""
+    mine = seen.about.get(f"players.{name}") or {}
+    return mine.get("use") == "amsgrad" or bool(mine.get("amsgrad"))
 
 
 @detects(
@@ -259,8 +265,9 @@ def exploding(
     """Slopes grow without bound: a gradient 10 times its median so far, logits over a thousand apart, or a critic that
     nothing bounds, steeper in each of 3 windows (Arjovsky, Chintala and Bottou 2017).
 
-    Nothing holds the critic's slope down, and a steeper critic always scores better: with a Wasserstein loss, without
-    any end. Samples are thrown further by every step. Adam hides it from the weights for a while, not from the samples.
+    A steeper critic always scores better: with a Wasserstein loss and nothing that holds its slope down, without any end.
+    Where a penalty does, a rate too high for gradients that have long been small is enough. Samples are thrown further by
+    every step. Adam hides it from the weights for a while, not from the samples.
     """
     spread = Measure("spread of the logits", seen.d("spread"), high=logits, vital=critic(seen, "spread"))
     if spread.value > logits:
