@@ -196,4 +196,4 @@ def _ticks(low: float, high: float, least: int) -> list[tuple[float, str]]:
 def _short(value: float) -> str:
     """Six letters where they say it all."""
     text, brief = f"{value:.12g}", f"{value:.3g}"
-    return brief if len(text.lstrip("-")) > 6 and math.isclose(float(brief), value, rel_tol=1e-9) else text
+    return brief if len(text.lstrip("-")) > 6 and math.isclose(float(brief), value, rel_tol=1e-12) else text
