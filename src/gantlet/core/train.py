@@ -32,9 +32,12 @@ def train(state: State, engine: Engine, data: Data, steps: int, watch: Sequence[
     with torch.random.fork_rng(devices=_gpus(engine)):  # the caller's generators are not ours to move
         while state.now.step < steps:
             engine.needs = _needs(state, watch)
-            waiting |= {turn.player for turn in state.turns if turn.when(state.now)}
+            early = state.now.step <= first + PATIENCE
+            if early:
+                waiting |= {turn.player for turn in state.turns if turn.when(state.now)}
             reports = state.dynamics(state, engine, data)
-            _refuse_idle(state, engine, reports, waiting if state.now.step == first + PATIENCE else set())
+            if early:
+                _refuse_idle(state, engine, reports, waiting if state.now.step == first + PATIENCE else set())
             state.now = state.now._replace(step=state.now.step + 1, play=0)
             state.average()
             for when, do in watch:
