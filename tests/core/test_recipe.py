@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gantlet.core import registry
-from gantlet.core.errors import ALSO, InputError
-from gantlet.core.recipe import SCHEMA, Recipe, read_yaml, recipe
+from gantlet.core.errors import InputError
+from gantlet.core.recipe import ALSO, SCHEMA, Recipe, read_yaml, recipe
 from helpers import RECIPES
 
 
@@ -199,12 +199,11 @@ def test_what_others_call_otherwise_is_told_where_it_is(change: str, said: str) 
 
 
 def test_names_of_others_lead_to_parts_there_are() -> None:
-    for kind, names in ALSO.items():
-        if kind != "option":
-            assert set(names.values()) <= set(registry.KINDS[kind].parts), kind
-            assert not set(names) & set(registry.KINDS[kind].parts), kind
+    assert registry.adversarial.also and registry.penalty.also and registry.dynamics.also
+    for kind in registry.KINDS.values():
+        assert set(kind.also.values()) <= set(kind.parts) and not set(kind.also) & set(kind.parts), kind.name
     known = {*SCHEMA, *recipe("mlp").tree["game"]}
-    assert all(part.split(".")[0] in known for way in ALSO["option"].values() for part in way.split(" and "))
+    assert all(part.split(".")[0] in known for way in ALSO.values() for part in way.split(" and "))
 
 
 def test_a_schedule_starts_where_the_number_stood() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class GantletError(Exception):
@@ -33,29 +33,10 @@ class StateError(GantletError):
     """A saved state cannot be used: damaged, or made by something else."""
 
 
-# names that others give to what has another one here
-ALSO = {
-    "adversarial": {
-        "bce": "non-saturating", "gan": "non-saturating", "vanilla": "non-saturating", "ns": "non-saturating",
-        "wgan": "wasserstein", "w": "wasserstein", "lsgan": "least-squares", "mse": "least-squares", "rpgan": "relativistic",
-        "rgan": "relativistic", "ragan": "relativistic-average", "js": "jensen-shannon",
-    },
-    "penalty": {"gradient-penalty": "gp", "wgan-gp": "gp", "gradient_penalty": "gp", "lipschitz": "gp"},
-    "dynamics": {"sga": "symplectic", "omd": "optimistic", "simgd": "simultaneous", "altgd": "alternating",
-                 "extra-adam": "extragradient", "extraadam": "extragradient"},
-    "option": {
-        "loss": "adversarial", "batch_size": "batch", "batchsize": "batch", "generator": "G", "discriminator": "D",
-        "critic": "D", "n_critic": "d_steps", "latent_dim": "G.z", "z_dim": "G.z", "nz": "G.z", "ema": "average",
-        "learning_rate": "players.G.lr and players.D.lr", "optimizer": "players.G and players.D", "epochs": "steps",
-        "penalty": "penalties", "trick": "tricks", "image_size": "size", "amp": "precision",
-    },
-}  # fmt: skip
-
-
-def nearest(name: str, known: Iterable[str], kind: str = "") -> str:
-    """`did you mean ...?` for a name that is not among `known`, or the list of what there is."""
+def nearest(name: str, known: Iterable[str], also: Mapping[str, str] | None = None) -> str:
+    """`did you mean ...?` for a name that is not among `known`, or what there is; `also`: what others call it."""
     names = sorted(known)
-    if (here := ALSO.get(kind, {}).get(name.lower())) is not None and (kind == "option" or here in names):
+    if (here := (also or {}).get(name.lower())) is not None:
         return f"here that is {here}."
     if name.lower() in ("none", "off", "no", "false"):
         return f"to leave it out write null; known: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}."

@@ -181,6 +181,14 @@ def _route(path: str, tree: Tree) -> list[str]:
     return ["game", *keys] if inside else keys
 
 
+ALSO = {  # what others call an option -> where it is here
+    "loss": "adversarial", "batch_size": "batch", "batchsize": "batch", "generator": "G", "discriminator": "D",
+    "critic": "D", "n_critic": "d_steps", "latent_dim": "G.z", "z_dim": "G.z", "nz": "G.z", "ema": "average",
+    "learning_rate": "players.G.lr and players.D.lr", "optimizer": "players.G and players.D", "epochs": "steps",
+    "penalty": "penalties", "trick": "tricks", "image_size": "size", "amp": "precision",
+}  # fmt: skip
+
+
 def _places(tree: Any, name: str, path: str = "") -> list[str]:
     """Where in the tree an option of this name stands, as one writes it."""
     found = []
@@ -211,7 +219,7 @@ def _put(tree: Tree, path: str, value: Any, name: str) -> list[str]:
     if keys[0] not in SCHEMA:
         known: Iterable[str] = [*SCHEMA, *(k for k in tree["game"] if k != "use")]
         there = _places(tree, keys[-1])
-        way = f"it is {' and '.join(there)}" if there else nearest(keys[0], known, "option").rstrip("., ")
+        way = f"it is {' and '.join(there)}" if there else nearest(keys[0], known, ALSO).rstrip("., ")
         return [f"{path}: recipe {name!r} has no option {keys[0]!r}; {way} (all of them: gantlet show {name})"]
     if keys == ["players"] and isinstance(value, Mapping):
         value = {k: _joined(tree["players"].get(k), v) for k, v in value.items()}

@@ -93,6 +93,7 @@ class Kind:
     def __init__(self, name: str, about: str, plural: str) -> None:
         self.name, self.about, self.plural = name, about, plural
         self.parts: dict[str, Part] = {}
+        self.also: dict[str, str] = {}  # what others call a part -> its name here
         self.makes: type | None = None  # what calling a part of this kind answers, where that is one type
 
     def __call__(self, fn: F, name: str | None = None) -> F:
@@ -157,7 +158,9 @@ def check(kind: str, data: Any, path: str = "", default: Tree | None = None) -> 
     if not isinstance(name, str):
         return {}, [f"{path or kind}: say which {kind} to use; {nearest('', KINDS[kind].parts)}"]
     if name not in KINDS[kind].parts:
-        return {}, [f"{path + ': ' if path else ''}no {kind} named {name!r}; {nearest(name, KINDS[kind].parts, kind)}"]
+        return {}, [
+            f"{path + ': ' if path else ''}no {kind} named {name!r}; {nearest(name, KINDS[kind].parts, KINDS[kind].also)}"
+        ]
     given = {k: v for k, v in data.items() if k != "use"}
     if default and "use" not in data:
         given = {**{k: v for k, v in default.items() if k != "use"}, **given}

@@ -91,3 +91,10 @@ def relativistic() -> Adversarial:
         return F.softplus(real - fake).mean()
 
     return Adversarial(d=d, g=g, paired=True)
+
+
+adversarial.also |= {
+    "bce": "non-saturating", "gan": "non-saturating", "vanilla": "non-saturating", "ns": "non-saturating",
+    "wgan": "wasserstein", "w": "wasserstein", "lsgan": "least-squares", "mse": "least-squares", "rpgan": "relativistic",
+    "rgan": "relativistic", "ragan": "relativistic-average", "js": "jensen-shannon",
+}  # fmt: skip

@@ -36,6 +36,7 @@ class Penalty(NamedTuple):
 
 
 penalty.makes = Penalty
+penalty.also |= {"gradient-penalty": "gp", "wgan-gp": "gp", "gradient_penalty": "gp", "lipschitz": "gp"}
 
 
 def slopes(verdict: Verdict, x: Tensor) -> Tensor:
